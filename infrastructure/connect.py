@@ -1,0 +1,159 @@
+"""Connections to Redis or Valkey, alone, behind Sentinel or as a Cluster, where no command is ever sent twice.
+
+Importing this module loads the Redis client, which takes 0.4 s: import it where a connection is really made.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+from redis.exceptions import ResponseError
+
+from infrastructure.errors import Unavailable
+from infrastructure.pools import Node
+from infrastructure.refusals import code_of, refusal
+from infrastructure.routes import Cluster, Routes, Sentinel, Standalone
+from infrastructure.wires import Command, Reply, dial
+
+if TYPE_CHECKING:
+    from infrastructure.settings_schema import RedisSettings
+
+__all__ = ["Command", "Redis", "Reply", "connect", "refusal"]
+
+_ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
+_SENTINEL_CONNECTIONS = 2
+
+
+@asynccontextmanager
+async def connect(settings: "RedisSettings") -> "AsyncIterator[Redis]":
+    """Connect, and close when the block ends. Raises Unavailable (reason, detail, remedy) if that is impossible now.
+
+    One `Redis` serves all tasks of an event loop; it opens connections as they are needed.
+    """
+    redis = Redis(_routes(settings), is_cluster=settings.cluster)
+    try:
+        await redis.open()
+        yield redis
+    finally:
+        redis.close()
+
+
+class Redis:
+    """One log's server or servers. Made by `connect`."""
+
+    def __init__(self, routes: Routes, *, is_cluster: bool) -> None:
+        self.is_cluster = is_cluster
+        self._routes = routes
+        self._refreshing = anyio.Lock()
+        self._failures = 0
+        self._failure: Unavailable | None = None
+        self._stale = True
+        self._closed = False
+
+    async def run(self, key: str, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+        """All commands, written at once and in order, on one connection to the primary that serves `key`.
+
+        A refused command has its ResponseError in its place. Raises Unavailable when the connection fails; `maybe_ran`
+        tells whether any byte may have reached the server. Never sends anything twice. A cancelled call's connection is
+        dropped, so that no reply ever reaches another caller. The replies are awaited for the socket timeout, and
+        `longer_by` seconds more: the time that a WAIT among the commands may take.
+
+        After a reply that says that the key is served elsewhere (MOVED, READONLY, ...), and after a failed connection,
+        the next call asks anew who serves it; after ASK, that call goes where ASK said.
+        """
+        return await self._run(key, commands, longer_by=longer_by, blocking=False)
+
+    async def execute(self, key: str, *command: str | bytes | int | float) -> Reply:
+        """One command; what the server refuses is raised, as `refusal` translates it."""
+        (reply,) = await self._run(key, (command,), longer_by=0.0, blocking=False)
+        return _accepted(reply)
+
+    async def block(self, key: str, *command: str | bytes | int | float, seconds: float) -> Reply:
+        """One command that waits at the server for up to `seconds` (XREAD BLOCK), on a connection of its own."""
+        (reply,) = await self._run(key, (command,), longer_by=seconds, blocking=True)
+        return _accepted(reply)
+
+    async def run_on_masters(self, *commands: Command) -> dict[str, list[Reply]]:
+        """The replies of every server that accepts writes, by address. Raises Unavailable if one does not answer."""
+        await self._fresh()
+        return {
+            address: await self._exchange(node, commands, longer_by=0.0, blocking=False)
+            for address, node in self._routes.masters().items()
+        }
+
+    async def open(self) -> None:
+        """Reach the servers once, so that what is wrong is said at the start. For `connect`."""
+        await self._fresh()
+
+    def close(self) -> None:
+        """Close what is idle; a call that still runs closes its connection as it ends. For `connect`."""
+        self._closed = True
+        self._routes.retire()
+
+    async def _run(self, key: str, commands: Sequence[Command], *, longer_by: float, blocking: bool) -> list[Reply]:
+        await self._fresh()
+        node, ask = self._routes.find(key)
+        if not ask:
+            return await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
+        asking = [word for command in commands for word in (("ASKING",), command)]  # holds for one command each
+        replies = await self._exchange(node, asking, longer_by=longer_by, blocking=blocking)
+        return replies[1::2]
+
+    async def _fresh(self) -> None:
+        """Know who serves what. Tasks that find it out of date share one question, and its failure too."""
+        if self._closed:
+            raise Unavailable("the connection to the server has been closed", reason="closed")
+        if not self._stale:
+            return
+        failures = self._failures
+        async with self._refreshing:
+            if self._failures != failures and self._failure is not None:
+                raise self._failure
+            if self._stale:
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            await self._routes.refresh()
+        except Unavailable as error:
+            self._failures += 1
+            self._failure = error
+            raise
+        self._stale = False
+
+    async def _exchange(
+        self, node: Node, commands: Sequence[Command], *, longer_by: float, blocking: bool
+    ) -> list[Reply]:
+        pool = node.blocks if blocking else node.calls
+        try:
+            replies = await pool.exchange(*commands, longer_by=longer_by)
+        except Unavailable:
+            self._stale = True
+            raise
+        for reply in replies:
+            if isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE:
+                self._routes.redirect(reply, node)
+                self._stale = True
+        return replies
+
+
+def _accepted(reply: Reply) -> Reply:
+    if isinstance(reply, ResponseError):
+        raise refusal(reply) from reply
+    return reply
+
+
+def _routes(settings: "RedisSettings") -> Routes:
+    way, patience = dial(settings), settings.socket_timeout_seconds
+
+    def make(address: str) -> Node:
+        return Node(way, address, settings.max_connections, patience)
+
+    if settings.cluster:
+        return Cluster(way.seed, make)
+    if settings.sentinels and not settings.url:
+        anonymous = dial(settings, login=False)
+        sentinels = [Node(anonymous, address, _SENTINEL_CONNECTIONS, patience) for address in settings.sentinels]
+        return Sentinel(sentinels, settings.sentinel_master or "mymaster", make)
+    return Standalone(make(way.seed))

@@ -1,0 +1,61 @@
+"""Lua scripts: one file per operation, read once, called by hash; a server that has lost its cache gets the source.
+
+A line `-- include NAME.lua` stands for that file of the same folder: what several scripts share.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from infrastructure.refusals import code_of
+
+if TYPE_CHECKING:
+    from infrastructure.connect import Command, Redis, Reply
+
+
+_INCLUDE = re.compile(r"^-- include ([a-z_]+\.lua)$", re.MULTILINE)
+
+
+class Script(Struct, frozen=True):
+    """A script, and the hash by which a server knows it."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@cache
+def load(package: str, name: str) -> Script:
+    """The script `scripts/<name>.lua` of `package`, from its folder or its wheel. Raises FileNotFoundError."""
+    folder = files(package).joinpath("scripts")
+
+    def text(file: str) -> str:
+        return _INCLUDE.sub(lambda line: text(line[1]), folder.joinpath(file).read_text("utf-8"))
+
+    source = text(f"{name}.lua")
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+async def call(
+    redis: "Redis",
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[str | bytes | int],
+    *then: "Command",
+    longer_by: float = 0.0,
+) -> "list[Reply]":
+    """Run `script` where `keys[0]` is served, then the commands `then` (WAIT, WAITAOF) on the same connection.
+
+    The script's own ResponseError stays in its place, the first. `longer_by` is the time in seconds that `then` may
+    wait at the server. A script that the server does not know has surely not run, so it is sent once more, in full.
+    """
+    rest = (len(keys), *keys, *args)
+    replies = await redis.run(keys[0], ("EVALSHA", script.sha, *rest), *then, longer_by=longer_by)
+    if isinstance(replies[0], Exception) and code_of(replies[0]) == "NOSCRIPT":
+        replies = await redis.run(keys[0], ("EVAL", script.source, *rest), *then, longer_by=longer_by)
+    return replies

@@ -1,0 +1,105 @@
+"""The connections to one server, bounded and kept for reuse.
+
+Our own, for three properties that the pools of redis-py lack: giving a connection back never waits (so a cancelled task
+cannot leak it), waiting for one is bounded, and reads that block have connections apart, so that a hundred waiting
+readers never keep an append from its server.
+"""
+
+import anyio
+from redis.exceptions import RedisError
+
+from infrastructure.errors import Unavailable
+from infrastructure.refusals import lost
+from infrastructure.wires import Command, Dial, Reply, Wire, pack
+
+
+class Pool:
+    """At most `limit` connections to one address. `seconds` bounds the wait for one, and then that for the replies."""
+
+    def __init__(self, dial: Dial, address: str, limit: int, seconds: float) -> None:
+        self._dial = dial
+        self._address = address
+        self._limit = limit
+        self._seconds = seconds
+        self._free = anyio.Semaphore(limit, fast_acquire=True)
+        self._idle: list[Wire] = []  # the last one is used first: it is the least likely to have been closed
+        self._retired = False
+
+    async def exchange(self, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+        """The replies to all commands, sent at once on one connection; a ResponseError stands in its place.
+
+        Raises Unavailable; once anything may have reached the server, with `maybe_ran`. Whatever ends this before the
+        last reply is read ends the connection too: the next one to use it would read replies that are not its own.
+        """
+        packed = pack(commands)
+        wire = await self._take()
+        try:
+            with anyio.fail_after(self._seconds + longer_by):
+                replies = await wire.exchange(packed, len(commands))
+        except (RedisError, OSError) as error:
+            self._drop(wire)
+            raise lost(error, self._address, maybe_ran=True) from error
+        except BaseException:
+            self._drop(wire)
+            raise
+        self._give_back(wire)
+        return replies
+
+    def retire(self) -> None:
+        """Close what is idle now, and what is in use once it comes back."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _take(self) -> Wire:
+        await self._wait_for_turn()
+        try:
+            while self._idle:
+                wire = self._idle.pop()
+                if await wire.usable():
+                    return wire
+                wire.abort()
+            wire = self._dial.make(self._address)
+            await wire.open()
+        except BaseException:
+            self._free.release()
+            raise
+        return wire
+
+    def _give_back(self, wire: Wire) -> None:
+        if self._retired:
+            wire.abort()
+        else:
+            self._idle.append(wire)
+        self._free.release()
+
+    def _drop(self, wire: Wire) -> None:
+        wire.abort()
+        self._free.release()
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            try:
+                with anyio.fail_after(self._seconds):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise Unavailable(
+                    f"all {self._limit} connections to {self._address} were in use for {self._seconds:g} s",
+                    reason="timeout",
+                    remedy="raise redis.max_connections, or start fewer tasks",
+                ) from None
+
+
+class Node:
+    """One server: its connections for calls, and those for reads that wait there for something to happen."""
+
+    def __init__(self, dial: Dial, address: str, limit: int, seconds: float) -> None:
+        self.address = address
+        self.calls = Pool(dial, address, limit, seconds)
+        self.blocks = Pool(dial, address, limit, seconds)
+
+    def retire(self) -> None:
+        self.calls.retire()
+        self.blocks.retire()

@@ -1,0 +1,108 @@
+"""What a server's refusal, or a connection that failed, means to a caller: one reason and one remedy for each.
+
+Loads no Redis client, so that the command line may name these errors without paying for one.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from errno import ECONNREFUSED
+
+from infrastructure.errors import EventStoreError, Unavailable
+
+_REFUSALS: Mapping[str, tuple[str, str]] = {
+    "NOAUTH": ("authentication", "set redis.password (or put it into REDIS_URL)"),
+    "WRONGPASS": ("authentication", "check redis.username and redis.password"),
+    "NOPERM": ("permission", "grant the missing right to this user with ACL SETUSER"),
+    "READONLY": ("read-only", "this server is a replica: name the primary, or its Sentinels, in the settings"),
+    "MASTERDOWN": ("read-only", "this server is a replica that lost its primary: name the primary in the settings"),
+    "OOM": ("out-of-memory", "raise maxmemory, or archive and trim old events"),
+    "MISCONF": ("disk", "free disk space on the server and read its log: it cannot persist what it accepts"),
+    "LOADING": ("loading", "wait: the server is reading its data from disk"),
+    "BUSY": ("busy", "wait, or end the script that keeps the server busy with SCRIPT KILL"),
+    "TRYAGAIN": ("cluster", "try again: a slot is on its way to another node"),
+    "CLUSTERDOWN": ("cluster", "see CLUSTER INFO: slots are unassigned, or most primaries cannot be reached"),
+    "MOVED": ("cluster", "try again: the slot has moved; for a client that is not in cluster mode set redis.cluster"),
+    "ASK": ("cluster", "try again: a slot is on its way to another node"),
+    "CROSSSLOT": ("cluster", "all keys of one call must carry the same {tag}"),
+    "NOREPLICAS": ("no-replicas", "start the missing replicas, or lower min-replicas-to-write"),
+    "UNBLOCKED": ("read-only", "try again: the server changed its role while a read was waiting"),
+}
+
+_ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
+    ("max number of clients", "busy", "raise maxclients on the server, or lower redis.max_connections"),
+    ("AUTH <password> called without", "authentication", "the server has no password: remove redis.password"),
+    ("can't run this command", "permission", "grant the missing right to this user with ACL SETUSER"),
+    ("unknown command", "unsupported", "use Redis 7.0 or later, or Valkey 8 or later"),
+    ("cluster support disabled", "unsupported", "the server is no Cluster: unset redis.cluster"),
+    ("DB index is out of range", "unsupported", "choose a database that the server has (redis.db)"),
+    ("SELECT is not allowed in cluster", "unsupported", "a Cluster has database 0 only: unset redis.db"),
+)
+
+
+def code_of(error: BaseException) -> str:
+    """The word that begins a server's error reply, such as READONLY; empty if there is none."""
+    status = getattr(error, "status_code", None)
+    word = status or str(error).partition(" ")[0]
+    return word if word.isalnum() and word.isupper() else ""
+
+
+def refusal(error: Exception, address: str = "the server") -> EventStoreError:
+    """What a server's error reply means. The refused command itself changed nothing: `maybe_ran` is false."""
+    code, text = code_of(error), str(error)
+    detail = f"{address} refused a command: {text if text.startswith(code) else f'{code} {text}'}"
+    if code in _REFUSALS:
+        reason, remedy = _REFUSALS[code]
+        return Unavailable(detail, reason=reason, remedy=remedy)
+    for part, reason, remedy in _ERR_TEXTS:
+        if part in text:
+            return Unavailable(detail, reason=reason, remedy=remedy)
+    return EventStoreError(detail, facts={"code": code})
+
+
+def lost(error: BaseException, address: str, *, maybe_ran: bool) -> Unavailable:
+    """A connection that could not be made, or broke. The text names the address, never a user's password."""
+    reason, detail, remedy = _cause(error, address)
+    return Unavailable(detail, reason=reason, maybe_ran=maybe_ran, remedy=remedy)
+
+
+def _cause(error: BaseException, address: str) -> tuple[str, str, str]:
+    for cause in _chain(error):
+        known = _tls(cause, address) if isinstance(cause, ssl.SSLError) else _system(cause, address)
+        if known:
+            return known
+    return "unreachable", f"the connection to {address} broke: {error}", "check the server and the network"
+
+
+def _tls(cause: ssl.SSLError, address: str) -> tuple[str, str, str]:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        detail = f"the certificate of {address} is not trusted: {cause.verify_message}"
+        return "tls", detail, "check redis.tls_ca_file, and that the host is one the certificate names"
+    remedy = "check that this port speaks TLS, and redis.tls_cert_file and redis.tls_key_file"
+    return "tls", f"no TLS connection to {address}: {cause.reason or cause}", remedy
+
+
+def _system(cause: BaseException, address: str) -> tuple[str, str, str] | None:
+    match cause:
+        case socket.gaierror():
+            return "dns", f"the name in {address} cannot be resolved: {cause.strerror}", "check redis.host"
+        case OSError() if cause.errno == ECONNREFUSED or f"[Errno {ECONNREFUSED}]" in str(cause):
+            # The second form is that of a name with several addresses.
+            return "unreachable", f"nothing listens at {address}", "start the server, or check host and port"
+        case FileNotFoundError():
+            return "unreachable", f"there is no socket {address}", "start the server, or check the path"
+        case PermissionError():
+            return "permission", f"the socket {address} may not be opened", "check the rights of its file"
+        case TimeoutError():
+            return "timeout", f"no answer from {address} in time", "see whether the server is overloaded or paused"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the innermost first: the client library wraps what the system said."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    return reversed(chain)

@@ -1,0 +1,220 @@
+"""Which server serves a key: the only one, the one that Sentinel names, or the owner of the key's slot in a Cluster."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, ResponseError
+
+from infrastructure.errors import Unavailable
+from infrastructure.pools import Node
+from infrastructure.refusals import code_of, refusal
+from infrastructure.wires import Reply
+
+MakeNode = Callable[[str], Node]
+
+
+class Routes(Protocol):
+    async def refresh(self) -> None:
+        """Learn who serves what. Raises Unavailable if nobody tells."""
+
+    def find(self, key: str) -> tuple[Node, bool]:
+        """The server of `key`, and whether ASKING must go before a command. Raises Unavailable if there is none."""
+
+    def redirect(self, error: ResponseError, by: Node) -> None:
+        """A server named another one for a slot."""
+
+    def masters(self) -> Mapping[str, Node]:
+        """Every server that accepts writes, by address."""
+
+    def retire(self) -> None:
+        """Close all connections."""
+
+
+class Standalone:
+    """One server; which one never changes."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._greeted = False
+
+    async def refresh(self) -> None:
+        if not self._greeted:
+            await _ask(self._node, "PING")
+            self._greeted = True
+
+    def find(self, key: str) -> tuple[Node, bool]:
+        return self._node, False
+
+    def redirect(self, error: ResponseError, by: Node) -> None:
+        """Only the nodes of a Cluster redirect; the caller gets the reply and its remedy."""
+
+    def masters(self) -> Mapping[str, Node]:
+        return {self._node.address: self._node}
+
+    def retire(self) -> None:
+        self._node.retire()
+
+
+class Sentinel:
+    """The server that a Sentinel names as primary and that says so itself."""
+
+    def __init__(self, sentinels: list[Node], name: str, make: MakeNode) -> None:
+        self._sentinels = sentinels
+        self._name = name
+        self._make = make
+        self._master: Node | None = None
+
+    async def refresh(self) -> None:
+        failures = []
+        for sentinel in list(self._sentinels):
+            try:
+                await self._follow(sentinel)
+            except Unavailable as error:
+                failures.append(error)
+                continue
+            # Asked first from now on, as Redis advises: it is alive.
+            self._sentinels.remove(sentinel)
+            self._sentinels.insert(0, sentinel)
+            return
+        raise Unavailable(
+            f"no Sentinel leads to the primary {self._name}: {'; '.join(error.detail for error in failures)}",
+            reason=failures[-1].reason,
+            remedy=failures[-1].remedy,
+        )
+
+    def find(self, key: str) -> tuple[Node, bool]:
+        if self._master is None:
+            raise Unavailable(f"no Sentinel has named the primary {self._name} yet", reason="unreachable")
+        return self._master, False
+
+    def redirect(self, error: ResponseError, by: Node) -> None:
+        """Only the nodes of a Cluster redirect."""
+
+    def masters(self) -> Mapping[str, Node]:
+        return {self._master.address: self._master} if self._master else {}
+
+    def retire(self) -> None:
+        for node in (*self._sentinels, *self.masters().values()):
+            node.retire()
+
+    async def _follow(self, sentinel: Node) -> None:
+        named = await _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
+        if named is None:
+            raise Unavailable(
+                f"the Sentinel {sentinel.address} knows no primary {self._name}",
+                reason="unsupported",
+                remedy="check redis.sentinel_master",
+            )
+        address = _address(named[0], named[1])
+        known = self._master is not None and self._master.address == address
+        node = self._master if self._master and known else self._make(address)
+        try:
+            await _must_be_master(node)
+        except BaseException:
+            if not known:
+                node.retire()
+            raise
+        if not known:
+            previous, self._master = self._master, node
+            if previous:
+                previous.retire()
+
+
+class Cluster:
+    """The nodes of a Redis Cluster and their slots."""
+
+    def __init__(self, seed: str, make: MakeNode) -> None:
+        self._seed = seed
+        self._make = make
+        self._nodes: dict[str, Node] = {}
+        self._slots: dict[int, str] = {}
+        self._asked: dict[int, str] = {}
+        self._informed: list[str] = []  # who named a move last knows more than the rest
+
+    async def refresh(self) -> None:
+        failure: Unavailable | None = None
+        for address in dict.fromkeys((*self._informed, *self._nodes, self._seed)):
+            try:
+                ranges = await _ask(self._node(address), "CLUSTER", "SLOTS")
+            except Unavailable as error:
+                failure = error
+                continue
+            self._informed.clear()
+            self._adopt(dict(_owners(ranges, address)))
+            return
+        raise failure or Unavailable("the Cluster has no node", reason="cluster")
+
+    def find(self, key: str) -> tuple[Node, bool]:
+        slot = key_slot(key.encode())
+        if asked := self._asked.pop(slot, None):
+            return self._node(asked), True
+        address = self._slots.get(slot)
+        if address is None:
+            raise Unavailable(f"no node of the Cluster serves slot {slot}", reason="cluster", remedy="see CLUSTER INFO")
+        return self._node(address), False
+
+    def redirect(self, error: ResponseError, by: Node) -> None:
+        if not isinstance(error, AskError):
+            return
+        address = _address(error.host or by.address.rpartition(":")[0], error.port)
+        if isinstance(error, MovedError):
+            self._slots[error.slot_id] = address
+            self._informed.append(address)
+        else:
+            self._asked[error.slot_id] = address
+
+    def masters(self) -> Mapping[str, Node]:
+        return {address: self._node(address) for address in sorted(set(self._slots.values()))}
+
+    def retire(self) -> None:
+        for node in self._nodes.values():
+            node.retire()
+
+    def _adopt(self, slots: dict[int, str]) -> None:
+        self._slots = slots
+        serving = set(slots.values())
+        for address in [known for known in self._nodes if known not in serving]:
+            self._nodes.pop(address).retire()
+
+    def _node(self, address: str) -> Node:
+        if address not in self._nodes:
+            self._nodes[address] = self._make(address)
+        return self._nodes[address]
+
+
+async def _ask(node: Node, *command: str) -> Reply:
+    reply = (await node.calls.exchange(command))[0]
+    if isinstance(reply, ResponseError):
+        raise refusal(reply, node.address)
+    return reply
+
+
+async def _must_be_master(node: Node) -> None:
+    """A Sentinel that lags behind names a server that has been demoted; only the server itself knows."""
+    reply = (await node.calls.exchange(("ROLE",)))[0]
+    if isinstance(reply, ResponseError):
+        if code_of(reply) == "NOPERM":
+            return  # a user without the right to ask learns it from READONLY
+        raise refusal(reply, node.address)
+    if reply[0] != b"master":
+        raise Unavailable(
+            f"{node.address} is named as the primary but is a replica",
+            reason="read-only",
+            remedy="try again: a failover is under way",
+        )
+
+
+def _owners(ranges: Iterable[Reply], asked: str) -> Iterable[tuple[int, str]]:
+    """Slot and address of its master. A node that does not know its own address leaves it out: it is the one asked."""
+    here = asked.rpartition(":")[0]
+    for first, last, (host, port, *_), *_ in ranges:
+        address = _address(here if host in (None, b"", b"?") else host, port)
+        for slot in range(first, last + 1):
+            yield slot, address
+
+
+def _address(host: bytes | str, port: bytes | str | int) -> str:
+    name = host.decode() if isinstance(host, bytes) else host
+    number = port.decode() if isinstance(port, bytes) else port
+    return f"[{name}]:{number}" if ":" in name and not name.startswith("[") else f"{name}:{number}"
