@@ -1,0 +1,215 @@
+"""Group commit: concurrent appends of a process are joined, each keeps its own verdict.
+
+Per partition one script call is in flight; what arrives meanwhile gathers for the next. A call that fails as a whole
+is repeated *unchanged* (append.lua recognises what it wrote) until its last waiter has gone. A waiter goes when it has
+its verdict, when it is cancelled, or at its deadline: with OutcomeUnknown if any try may have run, else with the
+reason why none did.
+"""
+
+import asyncio
+from collections import deque
+
+import anyio
+import structlog
+from redis.exceptions import ResponseError
+
+from eventstore.append import Append, arguments
+from eventstore.envelope import Receipt
+from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
+from eventstore.log import Log
+from eventstore.verdict import receipt_or_error
+from infrastructure import lua
+from infrastructure.connect import Reply, refusal
+from infrastructure.tasks import Spawn
+
+MAX_APPENDS = 256
+MAX_EVENTS = 1_000
+MAX_BYTES = 1 << 20
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.5
+FINAL = {"authentication", "permission", "unsupported", "closed"}  # repeating cannot help
+
+logger = structlog.get_logger(__name__)
+_append = lua.load("eventstore", "append")
+
+
+class GroupCommit:
+    """The writers of a store, one a partition. `spawn` starts a task that the store owns."""
+
+    def __init__(self, log: Log, spawn: Spawn) -> None:
+        self._writers = [PartitionWriter(log, p, spawn) for p in range(log.partitions)]
+
+    async def commit(self, append: Append, timeout_seconds: float) -> Receipt:
+        return await self._writers[append.partition].commit(append, timeout_seconds)
+
+
+class _Waiter:
+    """One append on its way, and the caller who waits for it."""
+
+    __slots__ = ("append", "call", "future", "timer")
+
+    def __init__(self, append: Append, timeout_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.append = append
+        self.future: asyncio.Future[Receipt] = loop.create_future()
+        self.call: _Call | None = None
+        self.timer = loop.call_later(timeout_seconds, self._expire)
+
+    @property
+    def gone(self) -> bool:
+        return self.future.done()
+
+    def settle(self, outcome: Receipt | EventStoreError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, Receipt):
+            self.future.set_result(outcome)
+        else:
+            self.future.set_exception(outcome)
+
+    def fail(self, reason: EventStoreError) -> None:
+        """Ends the wait without a verdict."""
+        if self.call is not None and self.call.may_have_run:
+            self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
+        else:
+            self.settle(reason)
+
+    def _expire(self) -> None:
+        last = self.call.last_failure if self.call is not None else None
+        self.fail(last or Unavailable("no answer in time", reason="timeout", remedy="eventstore doctor"))
+
+
+class _Call:
+    """One script call: the appends it joins, and what is known of its tries."""
+
+    def __init__(self, waiters: list[_Waiter], log: Log, partition: int) -> None:
+        self.waiters = waiters
+        self.may_have_run = False
+        self.last_failure: EventStoreError | None = None
+        places: dict[str, int] = {}
+        keys = log.keys
+        fixed = [keys.head(partition), keys.events(partition), keys.urgent(partition), *keys.duplicates(partition)]
+        self.args: list[str | int | bytes] = [log.duplicate_window_us, len(waiters)]
+        for waiter in waiters:
+            waiter.call = self
+            place = places.setdefault(keys.index(partition, waiter.append.stream), len(fixed) + len(places) + 1)
+            self.args += arguments(waiter.append, place)
+        self.keys = [*fixed, *places]
+
+    @property
+    def wanted(self) -> bool:
+        return any(not w.gone for w in self.waiters)
+
+    def fail(self, reason: EventStoreError) -> None:
+        for waiter in self.waiters:
+            waiter.fail(reason)
+
+
+class PartitionWriter:
+    """Writes to one partition: one call in flight, the next one gathering."""
+
+    def __init__(self, log: Log, partition: int, spawn: Spawn) -> None:
+        self._log, self._partition, self._spawn = log, partition, spawn
+        self._queue: deque[_Waiter] = deque()
+        self._events = self._bytes = 0
+        self._running = False
+
+    async def commit(self, append: Append, timeout_seconds: float) -> Receipt:
+        self._refuse_overload(append)
+        waiter = _Waiter(append, timeout_seconds)
+        self._queue.append(waiter)
+        self._events += len(append.events)
+        self._bytes += append.size
+        if not self._running:
+            self._running = True
+            self._spawn(self._drain)
+        try:
+            return await waiter.future
+        finally:
+            waiter.timer.cancel()
+            self._events -= len(append.events)
+            self._bytes -= append.size
+
+    def _refuse_overload(self, append: Append) -> None:
+        limits = self._log.settings
+        events, size = self._events + len(append.events), self._bytes + append.size
+        if self._events and events > limits.max_waiting_events:
+            raise Overloaded(self._partition, "events", self._events, limits.max_waiting_events)
+        if self._bytes and size > limits.max_waiting_bytes:
+            raise Overloaded(self._partition, "bytes", self._bytes, limits.max_waiting_bytes)
+
+    async def _drain(self) -> None:
+        call: _Call | None = None
+        try:
+            while waiters := self._gather():
+                call = _Call(waiters, self._log, self._partition)
+                await self._until_answered(call)
+        finally:
+            self._running = False
+            closed = Unavailable("the store was closed before an answer came", reason="closed")
+            for waiter in [*(call.waiters if call else ()), *self._queue]:
+                waiter.fail(closed)
+
+    def _gather(self) -> list[_Waiter]:
+        """The next call's appends, in order of arrival; a larger single one goes alone."""
+        gathered: list[_Waiter] = []
+        events = size = 0
+        while self._queue and len(gathered) < MAX_APPENDS:
+            waiter = self._queue[0]
+            events += len(waiter.append.events)
+            size += waiter.append.size
+            if gathered and (events > MAX_EVENTS or size > MAX_BYTES):
+                break
+            self._queue.popleft()
+            if waiter.gone:
+                events, size = events - len(waiter.append.events), size - waiter.append.size
+            else:
+                gathered.append(waiter)
+        return gathered
+
+    async def _until_answered(self, call: _Call) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while call.wanted:
+            try:
+                replies = await self._try(call)
+            except EventStoreError as error:
+                call.last_failure = error
+                if not isinstance(error, Unavailable) or error.reason in FINAL:
+                    call.fail(error)
+                    return
+            except Exception as error:
+                # A fault of ours must reach the waiters of this call, and not end the store for all others.
+                logger.exception("append_failed", partition=self._partition)
+                call.fail(EventStoreError(f"append failed: {error!r}", remedy="report this"))
+                return
+            else:
+                self._settle(call, replies)
+                return
+            await anyio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _try(self, call: _Call) -> list[Reply]:
+        """Raises what the whole call failed with; `may_have_run` is then right."""
+        durability = self._log.durability
+        before, call.may_have_run = call.may_have_run, True
+        try:
+            replies = await lua.call(
+                self._log.redis, _append, call.keys, call.args, *durability.commands, longer_by=durability.wait_seconds
+            )
+        except Unavailable as error:
+            call.may_have_run = before or error.maybe_ran
+            raise
+        if isinstance(replies[0], ResponseError):
+            call.may_have_run = before
+            raise refusal(replies[0])
+        return replies
+
+    def _settle(self, call: _Call, replies: list[Reply]) -> None:
+        verdicts, waits = replies[0], replies[1:]
+        durable = self._log.durability.reached(waits)
+        for waiter, verdict in zip(call.waiters, verdicts, strict=True):
+            outcome = receipt_or_error(waiter.append, verdict)
+            if isinstance(outcome, Receipt) and not durable:
+                waiter.settle(DurabilityNotReached(outcome, self._log.durability.level))
+            else:
+                waiter.settle(outcome)

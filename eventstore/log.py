@@ -1,0 +1,97 @@
+"""The log of one server: what every operation needs to know of it, and how it is made."""
+
+from collections.abc import Iterable, Sequence
+
+import anyio
+from msgspec import Struct
+
+from eventstore import durability
+from eventstore.codec import Entry, unpack
+from eventstore.durability import Durability
+from eventstore.envelope import RecordedEvent
+from eventstore.errors import LogDamaged, Unavailable
+from eventstore.event_types import EventTypes
+from eventstore.keys import Keys, log_key
+from infrastructure import lua
+from infrastructure.connect import Redis, Reply, refusal
+from infrastructure.settings import LogSettings, Settings
+
+FORMAT = "1"
+_create = lua.load("eventstore", "create_log")
+_create_partition = lua.load("eventstore", "create_partition")
+_probe = lua.load("eventstore", "probe")
+
+
+class Log(Struct, frozen=True):
+    """One open log. `partitions` and `duplicate_window_us` were fixed when the log was made."""
+
+    redis: Redis
+    keys: Keys
+    partitions: int
+    duplicate_window_us: int
+    durability: Durability
+    types: EventTypes
+    settings: LogSettings
+
+    def recorded(self, entry: Entry) -> RecordedEvent:
+        """The entry as the caller sees it. Raises InvalidEvent if its data does not decode."""
+        return RecordedEvent(
+            id=entry.id,
+            stream=entry.stream,
+            version=entry.version,
+            partition=entry.partition,
+            epoch=entry.epoch,
+            position=entry.position,
+            recorded_at=entry.recorded_at,
+            type=entry.type,
+            schema_version=entry.schema_version,
+            data=self.types.decode(entry.type, entry.schema_version, entry.data),
+            metadata=entry.metadata,
+        )
+
+
+async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct]]) -> Log:
+    """Opens the log under the prefix of the settings; makes it where there is none."""
+    limits = settings.eventstore
+    partitions, window_us = await _fixed(redis, limits)
+    keys = Keys(limits.prefix, partitions)
+    await _check_rights(redis, keys.probe(0))
+    async with anyio.create_task_group() as tasks:
+        for partition in range(partitions):
+            tasks.start_soon(_make_partition, redis, keys, partition)
+    level = await durability.choose(redis, limits.durability, settings.redis.socket_timeout_seconds / 2)
+    return Log(redis, keys, partitions, window_us, level, EventTypes(types), limits)
+
+
+async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
+    wanted = (FORMAT, limits.partitions, int(limits.duplicate_window_seconds * 1_000_000))
+    reply = _answer(await lua.call(redis, _create, [log_key(limits.prefix)], wanted))
+    stored_format, partitions, window_us = (int(value) for value in reply)
+    if stored_format != int(FORMAT):
+        raise LogDamaged(f"the log has format {stored_format}, this release reads {FORMAT}", remedy="use its release")
+    return partitions, window_us
+
+
+async def _check_rights(redis: Redis, scratch_key: str) -> None:
+    missing = _answer(await lua.call(redis, _probe, [scratch_key], []))
+    if missing:
+        names = " ".join(sorted({"+" + name.decode() for name in missing}))
+        raise Unavailable(
+            f"this Redis user may not run: {names}", reason="permission", remedy=f"ACL SETUSER <user> {names}"
+        )
+
+
+async def _make_partition(redis: Redis, keys: Keys, p: int) -> None:
+    fixed = [keys.head(p), keys.events(p), keys.urgent(p), *keys.duplicates(p), keys.outgoing(p), keys.incoming(p)]
+    _answer(await lua.call(redis, _create_partition, fixed, []))
+
+
+def _answer(replies: Sequence[Reply]) -> Reply:
+    if isinstance(replies[0], Exception):
+        raise refusal(replies[0])
+    return replies[0]
+
+
+def entries_of(partition: int, reply: Sequence[Sequence[object]]) -> list[Entry]:
+    """The entries of an XRANGE-shaped reply."""
+    return [unpack(partition, entry_id, fields[1]) for entry_id, fields in reply]  # type: ignore[index,arg-type]

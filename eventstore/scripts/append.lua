@@ -1,0 +1,235 @@
+-- Appends to streams of one partition: each append of the call is checked in full, then written, then the next.
+--
+-- KEYS  head, log, urgent, dup:0, dup:1, then one index key for each stream of the call
+-- ARGV  duplicate window in microseconds, number of appends; then for each append
+--       place of its index key in KEYS | any, exists or the expected version | 1 if the ids are the caller's
+--       | recorded_at of the newest cause or 0 | a letter per event: . N H C (see codec; H and C go to `urgent`)
+--       | number of events | the packed events
+-- returns for each append a list that begins with its verdict:
+--       "ok", version, position, recorded_at, epoch        (also for an append that was written before)
+--       "version", actual
+--       "id", place of the event in the append, why, stream, version, position of the event that has the id
+--       "drift", TIME of the server
+--       "type", what the server says of the index key
+-- errors NOPARTITION: the partition was never made. Nothing is written.
+--
+-- PROTOCOLS: order of checks in section 0, epochs in section 6.
+
+local HEADER = 15            -- bytes before the id in a stored value: u8 format, u64 recorded_at, u48 version
+local FORMAT = 1
+local HOUR = 3600 * 1000000
+
+local head_key, log_key, urgent_key, dup_keys = KEYS[1], KEYS[2], KEYS[3], { KEYS[4], KEYS[5] }
+local window, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+-- include epoch.lua
+
+local head = redis.call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at')
+if not head[4] then
+  return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
+end
+local now = microseconds()
+local replid, number = current_epoch(head[1], head[2], now)
+local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
+
+-- ---- the appends of this call ----
+
+local appends, ids = {}, {}
+do
+  local at = 3
+  for i = 1, count do
+    local append = {
+      key = KEYS[tonumber(ARGV[at])], expected = ARGV[at + 1], own_ids = ARGV[at + 2] == '1',
+      cause = tonumber(ARGV[at + 3]), letters = ARGV[at + 4], n = tonumber(ARGV[at + 5]), first = at + 6,
+    }
+    append.exact = tonumber(append.expected)
+    append.looked_up = append.own_ids and append.n or (append.exact and 0 or 1)
+    for j = 0, append.looked_up - 1 do
+      ids[#ids + 1] = string.sub(ARGV[append.first + j], 1, 16)
+    end
+    at = append.first + append.n
+    appends[i] = append
+  end
+end
+
+-- ---- what is known: ids of both buckets, later also those that this call writes ----
+
+local known = {}
+if #ids > 0 then
+  for _, bucket in ipairs(dup_keys) do
+    local found = redis.call('HMGET', bucket, unpack(ids))
+    for i, at in ipairs(found) do
+      if at then known[ids[i]] = tonumber(at) end
+    end
+  end
+end
+
+local epochs
+local function epoch_of(at)
+  epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
+  return epoch_at(epochs, at)
+end
+
+local function stored_at(at)
+  return redis.call('XRANGE', log_key, epoch_of(at) .. '-' .. at, epoch_of(at) .. '-' .. at)[1][2][2]
+end
+
+-- id, length and content are one run of bytes, equal in what is stored and what is sent
+local function same(stored, sent)
+  local length = 20 + struct.unpack('>I4', sent, 17)
+  return string.sub(stored, HEADER + 1, HEADER + length) == string.sub(sent, 1, length)
+end
+
+local function same_id(stored, sent)
+  return string.sub(stored, HEADER + 1, HEADER + 16) == string.sub(sent, 1, 16)
+end
+
+local function stream_of(stored)
+  local content = struct.unpack('>I4', stored, HEADER + 17)
+  local at = HEADER + 21 + content
+  return string.sub(stored, at + 2, at + 1 + struct.unpack('>I2', stored, at))
+end
+
+local function version_of(stored)
+  return (struct.unpack('>I6', stored, 10))
+end
+
+local function conflict(place, why, at)
+  local stored = stored_at(at)
+  return { 'id', place, why, stream_of(stored), version_of(stored), at }
+end
+
+-- ---- the checks ----
+
+local function position_of(append, version)
+  return tonumber(redis.call('LINDEX', append.key, version - append.base))
+end
+
+-- The call's events against versions w, w + 1, ...: the receipt of the last, as if this call had written them.
+local function compare_at(append, w)
+  local first_at, at, stored = position_of(append, w), nil, nil
+  for j = 0, append.n - 1 do
+    local sent = ARGV[append.first + j]
+    if w + j > append.actual then
+      return conflict(0, 'follows', first_at)
+    end
+    at = position_of(append, w + j)
+    stored = stored_at(at)
+    if not same(stored, sent) then
+      if same_id(stored, sent) then return conflict(j, 'content', at) end
+      return conflict(0, 'follows', first_at)
+    end
+  end
+  return { 'ok', w + append.n - 1, at, (struct.unpack('>I8', stored, 2)), epoch_of(at) }
+end
+
+-- The verdict on what was written before; nil if nothing was.
+local function repeated(append)
+  local first = ARGV[append.first]
+  if append.exact and append.actual > append.exact then
+    if same_id(stored_at(position_of(append, append.exact + 1)), first) then
+      return compare_at(append, append.exact + 1)
+    end
+  end
+  for j = 0, append.looked_up - 1 do
+    local at = known[string.sub(ARGV[append.first + j], 1, 16)]
+    if at then
+      if j > 0 then return conflict(j, 'elsewhere', at) end
+      local stored = stored_at(at)
+      local index_key = string.match(append.key, '^.-}:i:(.*)$')
+      if stream_of(stored) ~= index_key then return conflict(0, 'elsewhere', at) end
+      return compare_at(append, version_of(stored))
+    end
+  end
+end
+
+local function refused(append)
+  if append.exact and append.actual ~= append.exact then return { 'version', append.actual } end
+  if append.expected == 'exists' and append.actual == 0 then return { 'version', 0 } end
+  if append.cause > now + HOUR and append.cause > last then return { 'drift', now } end
+end
+
+-- ---- writing ----
+
+local wrote, began, noted_ids = false, false, {}
+
+local function entry_id()
+  if noted == number then return number .. '-*' end
+  -- the first of an epoch in full: `<epoch>-*` would begin at 0
+  epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
+  epochs[#epochs + 1] = { number, position + 1 }
+  noted, began = number, true
+  return number .. '-' .. string.format('%.0f', position + 1)
+end
+
+local function write(append)
+  last = math.max(now, last + 1, append.cause + 1)
+  local positions = append.length == 0 and { append.key, '0' } or { append.key }
+  for j = 0, append.n - 1 do
+    local sent, letter = ARGV[append.first + j], string.sub(append.letters, j + 1, j + 1)
+    local value = struct.pack('>BI8I6', FORMAT, last, append.actual + j + 1) .. sent
+    local id = redis.call('XADD', log_key, entry_id(), 'e', value)
+    position = position + 1
+    positions[#positions + 1] = position
+    if letter == 'H' or letter == 'C' then redis.call('XADD', urgent_key, id, 'p', letter) end
+    if j < append.looked_up then
+      local event_id = string.sub(sent, 1, 16)
+      known[event_id] = position
+      noted_ids[#noted_ids + 1] = event_id
+      noted_ids[#noted_ids + 1] = position
+    end
+  end
+  redis.call('RPUSH', unpack(positions))
+  wrote = true
+  return { 'ok', append.actual + append.n, position, last, number }
+end
+
+local function verdict(append)
+  append.length = redis.pcall('LLEN', append.key)
+  if type(append.length) == 'table' then return { 'type', append.length.err } end
+  append.base = append.length == 0 and 0 or tonumber(redis.call('LINDEX', append.key, 0))
+  append.actual = append.length == 0 and 0 or append.base + append.length - 1
+  return repeated(append) or refused(append) or write(append)
+end
+
+local verdicts, acknowledged = {}, false
+for i, append in ipairs(appends) do
+  verdicts[i] = verdict(append)
+  acknowledged = acknowledged or verdicts[i][1] == 'ok'
+end
+
+-- ---- one HSET of the head; also for a mere repeat, or WAIT would cover nothing ----
+
+local fields = { head_key, 'pos', position }
+local function set(name, value)
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+
+-- The bucket in use is emptied by its age, never by TIME itself: a clock that jumps would empty it at once.
+local function note_ids()
+  local bucket = head[6]
+  local age = tonumber(head[7]) + math.min(math.max(now - tonumber(head[8]), 0), window / 8)
+  if age >= 1.25 * window then
+    bucket, age = bucket == '0' and '1' or '0', 0
+    redis.call('UNLINK', dup_keys[bucket + 1])
+    redis.call('HSET', dup_keys[bucket + 1], '', '')
+  end
+  set('bucket', bucket)
+  set('age', string.format('%.0f', age))
+  set('at', string.format('%.0f', now))
+  redis.call('HSET', dup_keys[bucket + 1], unpack(noted_ids))
+end
+
+if wrote then
+  set('last', string.format('%.0f', last))
+  set('replid', replid)
+  set('number', number)
+  if began then
+    set('noted', number)
+    set('epochs', format_epochs(epochs))
+  end
+  if #noted_ids > 0 then note_ids() end
+end
+if acknowledged then redis.call('HSET', unpack(fields)) end
+return verdicts

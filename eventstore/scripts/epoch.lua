@@ -1,0 +1,45 @@
+-- Shared by the scripts that number something: included, not called.
+--
+-- KEYS / ARGV  none of its own
+-- returns      functions: microseconds, current_epoch, parse_epochs, epoch_at, format_epochs
+-- errors       none
+--
+-- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
+-- primary is demoted, resynced and promoted again: it would give out used ids). Epochs stay strings: they have 16 digits.
+
+local function microseconds() -- luacheck: ignore
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+-- The replid of this process and the epoch it numbers in. Another replid than the stored one: a new epoch, above
+-- every earlier one and, by the first digits of the replid, unlike one that another history made in the same moment.
+local function current_epoch(stored_replid, stored_number, now) -- luacheck: ignore
+  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if replid == stored_replid then return replid, stored_number end
+  local above = math.max(tonumber(stored_number), now) + 1 + tonumber(string.sub(replid, 1, 5), 16)
+  return replid, string.format('%.0f', above)
+end
+
+-- "epoch:first position,..." as a list of {epoch, first position}
+local function parse_epochs(text) -- luacheck: ignore
+  local list = {}
+  for epoch, first in string.gmatch(text or '', '(%d+):(%d+)') do
+    list[#list + 1] = { epoch, tonumber(first) }
+  end
+  return list
+end
+
+local function epoch_at(list, position) -- luacheck: ignore
+  for i = #list, 1, -1 do
+    if list[i][2] <= position then return list[i][1] end
+  end
+end
+
+local function format_epochs(list) -- luacheck: ignore
+  local parts = {}
+  for i, item in ipairs(list) do
+    parts[i] = item[1] .. ':' .. string.format('%.0f', item[2])
+  end
+  return table.concat(parts, ',')
+end

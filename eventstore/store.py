@@ -1,0 +1,134 @@
+"""EventStore: the way in. One line per operation; each operation's own file has the rules."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from msgspec import Struct
+
+from eventstore import append, read
+from eventstore.append import Cause
+from eventstore.cursor import Cursor
+from eventstore.envelope import Metadata, Receipt, RecordedEvent
+from eventstore.expected import Expected, ExpectedVersion
+from eventstore.filters import Filter
+from eventstore.group_commit import GroupCommit
+from eventstore.log import Log, open_log
+from eventstore.names import publishable
+from eventstore.subscribe import Subscription, subscribe
+from infrastructure.server import serve
+from infrastructure.settings import Settings, load_settings
+from infrastructure.tasks import owned_tasks
+
+
+class EventStore:
+    """A log, open. Make one with `async with EventStore.open() as store:`."""
+
+    def __init__(self, log: Log, writers: GroupCommit) -> None:
+        self.log = log
+        self._writers = writers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
+    ) -> AsyncIterator["EventStore"]:
+        """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
+        where none runs. Makes the log if there is none. Raises Unavailable, SettingsError."""
+        chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
+        async with AsyncExitStack() as stack:
+            redis = await stack.enter_async_context(serve(chosen))
+            log = await open_log(redis, chosen, types)
+            spawn = await stack.enter_async_context(owned_tasks())
+            yield cls(log, GroupCommit(log, spawn))
+
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[Any],
+        *,
+        expected: ExpectedVersion = Expected.ANY,
+        causes: Sequence[Cause] = (),
+        metadata: Metadata | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Receipt:
+        """Appends all events or none. `expected` is a version (0: the stream must be new), ANY or EXISTS. The events
+        are recorded above their `causes`. An acknowledged append has reached the log's durability; repeating one
+        whose answer was lost returns the first receipt. Raises WrongExpectedVersion, IdConflict, InvalidEvent,
+        TooLarge, ClockDrift, Overloaded, Unavailable (not written), OutcomeUnknown, DurabilityNotReached (written)."""
+        return await self.append_to(publishable(stream), events, expected, causes, metadata, timeout_seconds)
+
+    async def append_to(
+        self,
+        stream: str,
+        events: Sequence[Any],
+        expected: ExpectedVersion = Expected.ANY,
+        causes: Sequence[Cause] = (),
+        metadata: Metadata | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Receipt:
+        """`append`, system streams too: for the packages that keep one."""
+        log = self.log
+        encoded = append.encode(stream, events, expected, causes, metadata, log.types, log.settings, log.partitions)
+        return await self._writers.commit(encoded, timeout_seconds or log.settings.append_timeout_seconds)
+
+    def read(
+        self, stream: str, *, from_version: int | None = None, backwards: bool = False, limit: int | None = None
+    ) -> AsyncIterator[RecordedEvent]:
+        """The events of one stream in order of version, up to the version it has at the first step."""
+        return read.read_stream(self.log, stream, from_version=from_version, backwards=backwards, limit=limit)
+
+    async def version(self, stream: str) -> int:
+        """The version of a stream; 0 if nothing was ever appended."""
+        return await read.stream_version(self.log, stream)
+
+    def read_partition(
+        self,
+        partition: int,
+        *,
+        from_position: int | None = None,
+        backwards: bool = False,
+        limit: int | None = None,
+        where: Filter | None = None,
+    ) -> AsyncIterator[RecordedEvent]:
+        """The events of one partition in order of position, up to the head seen at the first step."""
+        return read.read_partition(
+            self.log, partition, from_position=from_position, backwards=backwards, limit=limit, where=where
+        )
+
+    def read_all(
+        self,
+        *,
+        order: read.Order = "partition",
+        backwards: bool = False,
+        limit: int | None = None,
+        where: Filter | None = None,
+        cursor: Cursor | None = None,
+        system: bool = False,
+    ) -> AsyncIterator[RecordedEvent]:
+        """The events of all partitions, up to the heads seen at the first step. `order="total"` merges them by
+        (recorded_at, partition, position). A filter is a scan. System streams are left out unless asked for."""
+        return read.read_all(
+            self.log, order=order, backwards=backwards, limit=limit, where=where, cursor=cursor, system=system
+        )
+
+    async def position_at(self, time_us: int) -> Cursor:
+        """The last position of each partition that was recorded at or before a time."""
+        return await read.position_at(self.log, time_us)
+
+    async def heads(self) -> Cursor:
+        """The last position of each partition."""
+        return await read.heads(self.log)
+
+    def subscribe(
+        self,
+        *,
+        order: read.Order = "partition",
+        cursor: Cursor | None = None,
+        where: Filter | None = None,
+        observer: str | None = None,
+        system: bool = False,
+    ) -> Subscription:
+        """Events from the cursor (without one: from the first) and on into live, without gap or duplicate, with
+        bounded memory. `.cursor` of what comes back resumes after what was delivered."""
+        return subscribe(self.log, order=order, cursor=cursor, where=where, observer=observer, system=system)

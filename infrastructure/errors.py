@@ -1,0 +1,49 @@
+"""The root of every error of ours, and the errors of settings and connections."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class EventStoreError(Exception):
+    """Root of the errors that callers catch.
+
+    `code` is the same word on the command line, over HTTP and here. `field` names the input at fault, `remedy` says
+    what to do next, `facts` are the values a program may act on.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.remedy = remedy
+        self.facts: dict[str, object] = dict(facts or {})
+
+
+class SettingsError(EventStoreError):
+    """A setting is wrong; names key, source, value (never a secret's) and what was expected."""
+
+    code = "bad-request"
+
+
+class Unavailable(EventStoreError):
+    """The server cannot be used now. Nothing was written if `maybe_ran` is false.
+
+    `reason` is one of: unreachable, timeout, authentication, permission, read-only, out-of-memory, disk, loading,
+    busy, cluster, closed, no-replicas, unsupported.
+    """
+
+    code = "redis-unavailable"
+
+    def __init__(self, detail: str, *, reason: str, maybe_ran: bool = False, remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy, facts={"reason": reason})
+        self.reason = reason
+        self.maybe_ran = maybe_ran

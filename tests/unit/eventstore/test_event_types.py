@@ -1,0 +1,125 @@
+"""What may be an event, and what becomes of its data between releases."""
+
+import math
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from eventstore.envelope import Untyped
+from eventstore.errors import EventTypeError, InvalidEvent
+from eventstore.event_types import EventTypes, event
+
+
+class OrderPlaced(Struct, frozen=True):
+    total: int
+
+
+class Measured(Struct, frozen=True):
+    value: float
+    more: dict[str, Any] = {}
+
+
+class Node(Struct, frozen=True):
+    children: list["Node"] = []
+
+
+def test_a_bare_struct_is_an_event_of_its_class_name():
+    assert EventTypes().encode(OrderPlaced(99)) == ("OrderPlaced", 1, b'{"total":99}')
+
+
+def test_an_annotated_struct_has_the_name_and_version_it_was_given():
+    @event(name="order.placed", version=3, upcasters={2: lambda old: old})
+    class Renamed(Struct, frozen=True):
+        total: int
+
+    assert EventTypes().encode(Renamed(1)) == ("order.placed", 3, b'{"total":1}')
+
+
+def test_a_subclass_does_not_inherit_the_name():
+    @event(name="base")
+    class Base(Struct, frozen=True):
+        total: int
+
+    class Child(Base, frozen=True):
+        pass
+
+    assert EventTypes().encode(Child(1))[0] == "Child"
+
+
+def test_old_data_climb_the_chain_of_upcasters():
+    @event(
+        name="Priced",
+        version=3,
+        upcasters={1: lambda old: {"cents": old["total"]}, 2: lambda old: {**old, "currency": "EUR"}},
+    )
+    class Priced(Struct, frozen=True):
+        cents: int
+        currency: str
+
+    types = EventTypes([Priced])
+    assert types.decode("Priced", 1, b'{"total": 5}') == Priced(5, "EUR")
+    assert types.decode("Priced", 2, b'{"cents": 5}') == Priced(5, "EUR")
+
+
+@pytest.mark.parametrize("upcasters", [{1: dict}, {2: dict, 1: dict, 3: dict}, {0: dict, 1: dict, 2: dict}])
+def test_a_gap_or_a_stray_upcaster_is_an_error_when_the_type_is_defined(upcasters):
+    with pytest.raises(EventTypeError, match="upcasters"):
+        event(version=3, upcasters=upcasters)(OrderPlaced)
+
+
+def test_data_from_a_newer_release_are_refused_with_the_remedy():
+    with pytest.raises(InvalidEvent) as caught:
+        EventTypes([OrderPlaced]).decode("OrderPlaced", 2, b'{"total": 1}')
+    assert caught.value.remedy == "deploy the newer code"
+
+
+def test_two_structs_cannot_have_one_name():
+    other = type(Struct)("OrderPlaced", (Struct,), {"__annotations__": {"x": int}})
+    with pytest.raises(EventTypeError, match="names both"):
+        EventTypes([OrderPlaced, other])
+
+
+def test_an_unknown_type_reads_as_a_plain_dict():
+    assert EventTypes().decode("Strange", 1, b'{"a": [1]}') == {"a": [1]}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["field", "nested", "untyped"])
+def test_what_json_cannot_hold_is_refused_by_its_path(number, place):
+    data, path = {
+        "field": (Measured(number), "data.value"),
+        "nested": (Measured(1.0, {"a": [0, {"b": number}]}), "data.more.a[1].b"),
+        "untyped": (Untyped("T", {"x": number}), "data.x"),
+    }[place]
+    with pytest.raises(InvalidEvent) as caught:
+        EventTypes().encode(data)
+    assert caught.value.field == path
+
+
+def test_a_recursive_type_without_floats_is_an_event():
+    assert EventTypes().encode(Node([Node()]))[2] == b'{"children":[{"children":[]}]}'
+
+
+@pytest.mark.parametrize("data", [{"total": 1}, 7, None, "text", object()])
+def test_a_plain_value_is_not_an_event(data):
+    with pytest.raises(InvalidEvent, match="is not an event"):
+        EventTypes().encode(data)
+
+
+def test_untyped_data_of_a_known_type_must_fit_its_struct():
+    types = EventTypes([OrderPlaced])
+    assert types.encode(Untyped("OrderPlaced", {"total": 1}))[2] == b'{"total":1}'
+    with pytest.raises(InvalidEvent, match="total"):
+        types.encode(Untyped("OrderPlaced", {"total": "many"}))
+
+
+def test_text_that_is_not_utf8_is_refused():
+    with pytest.raises(InvalidEvent, match="JSON"):
+        EventTypes().encode(Untyped("T", {"x": "\ud800"}))
+
+
+@pytest.mark.parametrize("stored", [b"{", b"\xff", b'{"total": "x"}', b"[" * 10_000])
+def test_data_that_do_not_decode_are_an_invalid_event(stored):
+    with pytest.raises(InvalidEvent, match="does not decode"):
+        EventTypes([OrderPlaced]).decode("OrderPlaced", 1, stored)
