@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from eventstore import codec, expected, names
+from eventstore import codec, expected
 from eventstore.envelope import Metadata, NewEvent, Priority, Receipt, RecordedEvent
 from eventstore.errors import IdConflict, InvalidEvent, InvalidRequest, TooLarge
 from eventstore.event_types import EventTypes
@@ -52,9 +52,12 @@ def encode(
     """Raises InvalidRequest, InvalidEvent, TooLarge or IdConflict; nothing has been sent then."""
     new = [_new_event(e) for e in _checked_batch(events, limits)]
     ids, own_ids = _ids(new)
-    call = _with_causes(metadata or Metadata(), causes, ids[0])
-    name = stream.encode()
-    packed = tuple(_pack(types, name, i, e, call) for i, e in zip(ids, new, strict=True))
+    call = _with_causes(metadata or Metadata(), causes)
+    name, stored = stream.encode(), _stored_metadata(new, ids, call)
+    packed = tuple(
+        codec.pack(event_id, name, *types.encode(event.data), about)
+        for event_id, event, about in zip(ids, new, stored, strict=True)
+    )
     _check_sizes(packed, limits)
     return Append(
         stream=stream,
@@ -62,7 +65,7 @@ def encode(
         expected=expected.checked(expected_version),
         own_ids=own_ids,
         cause_at=max((c.recorded_at for c in causes), default=0),
-        letters="".join(_LETTERS[(e.metadata or call).priority] for e in new),
+        letters="".join([_LETTERS[(e.metadata or call).priority] for e in new]),
         events=packed,
         ids=ids,
         size=sum(map(len, packed)),
@@ -101,16 +104,33 @@ def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
     return tuple(given), True
 
 
-def _with_causes(metadata: Metadata, causes: Sequence[Cause], first_id: UUID) -> Metadata:
+def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
     """The call's metadata, with what the newest cause says where the caller said nothing."""
-    newest = max(causes, key=lambda c: c.recorded_at, default=None)
-    correlation, causation = metadata.correlation_id, metadata.causation_id
+    if not causes:
+        return metadata
+    newest = max(causes, key=lambda c: c.recorded_at)
     if isinstance(newest, RecordedEvent):
-        correlation = correlation or newest.metadata.correlation_id
-        causation = causation or str(newest.id)
-    elif newest is not None:
-        causation = causation or str(newest.ids[-1])
-    return _replaced(metadata, correlation or str(first_id), causation)
+        correlation, cause_id = newest.metadata.correlation_id, newest.id
+    else:
+        correlation, cause_id = None, newest.ids[-1]
+    return _replaced(metadata, metadata.correlation_id or correlation, metadata.causation_id or str(cause_id))
+
+
+def _stored_metadata(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> list[bytes]:
+    # Without a correlation id the first event begins a transaction: its own id is the correlation id, stored for the
+    # others of the call only.
+    alone = call.correlation_id is not None or len(events) == 1
+    others = call if alone else _replaced(call, str(ids[0]), call.causation_id)
+    first = _stored(call)
+    rest = first if alone else _stored(others)
+    return [
+        (rest if place else first) if e.metadata is None else _stored(_completed(e.metadata, others if place else call))
+        for place, e in enumerate(events)
+    ]
+
+
+def _completed(own: Metadata, call: Metadata) -> Metadata:
+    return _replaced(own, own.correlation_id or call.correlation_id, own.causation_id or call.causation_id)
 
 
 def _replaced(metadata: Metadata, correlation_id: str | None, causation_id: str | None) -> Metadata:
@@ -124,15 +144,10 @@ def _replaced(metadata: Metadata, correlation_id: str | None, causation_id: str 
     )
 
 
-def _pack(types: EventTypes, stream: bytes, event_id: UUID, event: NewEvent, call: Metadata) -> bytes:
-    own = event.metadata
-    metadata = call
-    if own is not None:
-        metadata = _replaced(own, own.correlation_id or call.correlation_id, own.causation_id or call.causation_id)
-    name, version, data = types.encode(event.data)
+def _stored(metadata: Metadata) -> bytes:
     try:
         _check_metadata(metadata)
-        return codec.pack(event_id, stream, name.encode(), version, data, metadata)
+        return codec.pack_metadata(metadata)
     except (UnicodeEncodeError, TypeError, AttributeError) as error:
         raise InvalidEvent(f"metadata cannot be stored: {error}", field="metadata", remedy="use plain text") from error
 
@@ -165,6 +180,3 @@ def arguments(append: Append, index_key_place: int) -> list[str | int | bytes]:
     wanted = append.expected.value if isinstance(append.expected, Expected) else append.expected
     head = (index_key_place, wanted, int(append.own_ids), append.cause_at, append.letters, len(append.events))
     return [*head, *append.events]
-
-
-__all__ = ["Append", "Cause", "arguments", "encode", "names"]

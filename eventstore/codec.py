@@ -42,6 +42,17 @@ class StoredMetadata(Struct, frozen=True, array_like=True, omit_defaults=True):
 _NOTHING = StoredMetadata()
 _pack_metadata = msgspec.msgpack.Encoder().encode
 _unpack_metadata = msgspec.msgpack.Decoder(StoredMetadata).decode
+_PRIORITIES = {priority.value: priority for priority in Priority}
+
+# For `unpack_at`: everything up to the type in one call, and a UUID from its MessagePack form.
+_START = Layout(">BQHI16sIHB")
+_TYPE_START = _START.size
+_CONTENT_START = _HEAD.size
+_UUID_FOLLOWS = b"\xc4\x10"
+_unpack_start = _START.unpack_from
+_unpack_name = _NAME.unpack_from
+_unpack_uuid = msgspec.msgpack.Decoder(UUID).decode
+_encode_uuid = msgspec.json.Encoder().encode
 
 
 class Entry(Struct, frozen=True):
@@ -62,10 +73,11 @@ class Entry(Struct, frozen=True):
 
 
 def pack(
-    event_id: UUID, stream: bytes, event_type: bytes, schema_version: int, data: bytes, metadata: Metadata
+    event_id: UUID, stream: bytes, event_type: str, schema_version: int, data: bytes, packed_metadata: bytes
 ) -> bytes:
     """What the client sends of an event: from `id` to the end."""
-    content = _CONTENT.pack(schema_version, len(event_type)) + event_type + data
+    name = event_type.encode()
+    content = _CONTENT.pack(schema_version, len(name)) + name + data
     return b"".join(
         (
             event_id.bytes,
@@ -73,16 +85,15 @@ def pack(
             content,
             _NAME.pack(len(stream)),
             stream,
-            _packed_metadata(metadata, event_id),
+            packed_metadata,
         )
     )
 
 
-def _packed_metadata(metadata: Metadata, event_id: UUID) -> bytes:
-    # An event that begins its own transaction is its own correlation id: not stored twice.
-    own = metadata.correlation_id == str(event_id)
+def pack_metadata(metadata: Metadata) -> bytes:
+    """Empty when all is default. No correlation id means the event's own id."""
     stored = StoredMetadata(
-        correlation_id=None if own else metadata.correlation_id,
+        correlation_id=metadata.correlation_id,
         causation_id=metadata.causation_id,
         traceparent=metadata.traceparent,
         actor=metadata.actor,
@@ -94,44 +105,56 @@ def _packed_metadata(metadata: Metadata, event_id: UUID) -> bytes:
 
 def unpack(partition: int, entry_id: bytes, value: bytes) -> Entry:
     """Raises LogDamaged for what is not an entry of ours."""
+    epoch, _, position = entry_id.partition(b"-")
+    return unpack_at(partition, int(epoch), int(position), value)
+
+
+def unpack_at(partition: int, epoch: int, position: int, value: bytes) -> Entry:
+    """`unpack` for readers that know the place. Every event read goes through here once, at 1.4 us; so it makes the
+    UUID and its text by msgspec (0.2 us each, `UUID(bytes=...)` takes 0.9, `str()` of it 0.6) and passes arguments by
+    position. Raises LogDamaged."""
     try:
-        epoch, _, position = entry_id.partition(b"-")
-        fmt, recorded_at, high, low, raw_id, length = _HEAD.unpack_from(value)
+        fmt, recorded_at, high, low, raw_id, length, schema_version, type_length = _unpack_start(value)
         if fmt != FORMAT:
-            raise LogDamaged(f"entry {entry_id!r} has format {fmt}", remedy="read it with a newer release")
-        start = _HEAD.size
-        schema_version, type_length = _CONTENT.unpack_from(value, start)
-        data_start = start + _CONTENT.size + type_length
-        (stream_length,) = _NAME.unpack_from(value, start + length)
-        stream_start = start + length + _NAME.size
-        event_id = UUID(bytes=raw_id)
+            raise LogDamaged(f"entry {epoch}-{position} has format {fmt}", remedy="read it with a newer release")
+        data_start = _TYPE_START + type_length
+        data_end = _CONTENT_START + length
+        stream_start = data_end + _NAME.size
+        stream_end = stream_start + _unpack_name(value, data_end)[0]
+        if data_start > data_end or stream_end > len(value):
+            raise LogDamaged(f"entry {epoch}-{position} of partition {partition} is cut off")
+        event_id = _unpack_uuid(_UUID_FOLLOWS + raw_id)
         return Entry(
-            id=event_id,
-            stream=value[stream_start : stream_start + stream_length].decode(),
-            version=(high << 32) | low,
-            partition=partition,
-            epoch=int(epoch),
-            position=int(position),
-            recorded_at=recorded_at,
-            type=value[start + _CONTENT.size : data_start].decode(),
-            schema_version=schema_version,
-            data=value[data_start : start + length],
-            metadata=_metadata(value[stream_start + stream_length :], event_id),
-            size=len(value),
+            event_id,
+            str(value[stream_start:stream_end], "utf-8"),
+            (high << 32) | low,
+            partition,
+            epoch,
+            position,
+            recorded_at,
+            str(value[_TYPE_START:data_start], "utf-8"),
+            schema_version,
+            value[data_start:data_end],
+            _metadata(value[stream_end:], event_id),
+            len(value),
         )
-    except (struct.error, UnicodeDecodeError, msgspec.MsgspecError, ValueError) as error:
-        raise LogDamaged(f"entry {entry_id!r} of partition {partition} is not an event: {error}") from error
+    except (LayoutError, UnicodeDecodeError, msgspec.MsgspecError, ValueError) as error:
+        raise LogDamaged(f"entry {epoch}-{position} of partition {partition} is not an event: {error}") from error
 
 
 def _metadata(packed: bytes, event_id: UUID) -> Metadata:
     if not packed:
-        return Metadata(correlation_id=str(event_id))
+        return Metadata(correlation_id=_uuid_text(event_id))
     stored = _unpack_metadata(packed)
     return Metadata(
-        correlation_id=stored.correlation_id or str(event_id),
+        correlation_id=stored.correlation_id or _uuid_text(event_id),
         causation_id=stored.causation_id,
         traceparent=stored.traceparent,
         actor=stored.actor,
-        priority=Priority(stored.priority),
+        priority=_PRIORITIES.get(stored.priority) or Priority(stored.priority),
         headers=stored.headers or {},
     )
+
+
+def _uuid_text(event_id: UUID) -> str:
+    return str(_encode_uuid(event_id)[1:-1], "ascii")

@@ -60,7 +60,7 @@ class _Waiter:
         return self.future.done()
 
     def settle(self, outcome: Receipt | EventStoreError) -> None:
-        if self.future.done():
+        if self.gone:
             return
         if isinstance(outcome, Receipt):
             self.future.set_result(outcome)
@@ -69,6 +69,8 @@ class _Waiter:
 
     def fail(self, reason: EventStoreError) -> None:
         """Ends the wait without a verdict."""
+        if self.gone:
+            return
         if self.call is not None and self.call.may_have_run:
             self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
         else:
