@@ -45,7 +45,7 @@ _unpack_metadata = msgspec.msgpack.Decoder(StoredMetadata).decode
 _PRIORITIES = {priority.value: priority for priority in Priority}
 
 # For `unpack_at`: everything up to the type in one call, and a UUID from its MessagePack form.
-_START = Layout(">BQHI16sIHB")
+_START = struct.Struct(">BQHI16sIHB")
 _TYPE_START = _START.size
 _CONTENT_START = _HEAD.size
 _UUID_FOLLOWS = b"\xc4\x10"
@@ -138,7 +138,7 @@ def unpack_at(partition: int, epoch: int, position: int, value: bytes) -> Entry:
             _metadata(value[stream_end:], event_id),
             len(value),
         )
-    except (LayoutError, UnicodeDecodeError, msgspec.MsgspecError, ValueError) as error:
+    except (struct.error, UnicodeDecodeError, msgspec.MsgspecError, ValueError) as error:
         raise LogDamaged(f"entry {epoch}-{position} of partition {partition} is not an event: {error}") from error
 
 
