@@ -88,7 +88,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """The process of the server that was started last."""
+        """The process of the server that was started last; 0 while one is being started."""
         return int(self._lock.read_text() or 0)
 
     async def restart_if_dead(self) -> None:
@@ -116,10 +116,14 @@ class EmbeddedServer:
         while not self._is_dead():
             await _ask(self.socket, "SHUTDOWN", "NOSAVE")  # nothing to save: the append-only file has been synced
             if not await patience.goes_on():
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGKILL)
+                self._kill()
                 break
         _remove_temporary_socket(self._folder)
+
+    def _kill(self) -> None:
+        if pid := self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _is_dead(self) -> bool:
         with _opened(self._lock) as lock:
@@ -128,9 +132,7 @@ class EmbeddedServer:
     async def _start(self, lock: int) -> None:
         program = find_program()
         socket = await _place_socket(self._folder)
-        pid = await anyio.to_thread.run_sync(spawn, program, self._folder, socket, self._log, lock)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(pid).encode(), 0)
+        await anyio.to_thread.run_sync(spawn, program, self._folder, socket, self._log, lock)
 
     def _failed(self, how: str) -> Unavailable:
         return Unavailable(

@@ -34,10 +34,11 @@ def find_program() -> str:
     return on_path
 
 
-def spawn(program: str, data_dir: Path, socket: Path, log: Path, lock: int) -> int:
-    """Start the server, which inherits the descriptor `lock`. Returns its process id; it is not ready yet."""
+def spawn(program: str, data_dir: Path, socket: Path, log: Path, lock: int) -> None:
+    """Start the server, which inherits the descriptor `lock` and is named in that file. It is not ready yet."""
     _put_old_log_aside(log)
-    with open(log, "ab", opener=_private) as output:  # noqa: PTH123 - Path.open takes no opener
+    os.ftruncate(lock, 0)
+    with open(log, "ab", opener=_private) as output:
         server = subprocess.Popen(  # noqa: S603 - no shell; the program is ours or found on PATH
             [program, *_arguments(data_dir, socket)],
             stdin=subprocess.DEVNULL,
@@ -47,9 +48,9 @@ def spawn(program: str, data_dir: Path, socket: Path, log: Path, lock: int) -> i
             start_new_session=True,  # Ctrl-C in our terminal does not reach it
             umask=0o077,  # events and log stay private even in a folder that others may read
         )
+    os.pwrite(lock, str(server.pid).encode(), 0)
     # It may die before us, and would stay a zombie; or outlive us, and nobody may wait for it then.
     threading.Thread(target=server.wait, name="reap-embedded-server", daemon=True).start()
-    return server.pid
 
 
 def log_tail(log: Path) -> str:
