@@ -3,7 +3,7 @@
 Importing this module loads the Redis client, which takes 0.4 s: import it where a connection is really made.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -17,21 +17,23 @@ from infrastructure.routes import Cluster, Routes, Sentinel, Standalone
 from infrastructure.wires import Command, Reply, dial
 
 if TYPE_CHECKING:
-    from infrastructure.settings_schema import RedisSettings
+    from infrastructure.settings import RedisSettings
 
 __all__ = ["Command", "Redis", "Reply", "connect", "refusal"]
 
+Revive = Callable[[], Awaitable[None]]
 _ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
 _SENTINEL_CONNECTIONS = 2
 
 
 @asynccontextmanager
-async def connect(settings: "RedisSettings") -> "AsyncIterator[Redis]":
+async def connect(settings: "RedisSettings", revive: Revive | None = None) -> "AsyncIterator[Redis]":
     """Connect, and close when the block ends. Raises Unavailable (reason, detail, remedy) if that is impossible now.
 
-    One `Redis` serves all tasks of an event loop; it opens connections as they are needed.
+    One `Redis` serves all tasks of an event loop; it opens connections as they are needed. `revive` starts the server
+    again: it is called when nothing listens any more, before the call that found out goes there once more.
     """
-    redis = Redis(_routes(settings), is_cluster=settings.cluster)
+    redis = Redis(_routes(settings), is_cluster=settings.cluster, revive=revive)
     try:
         await redis.open()
         yield redis
@@ -42,8 +44,9 @@ async def connect(settings: "RedisSettings") -> "AsyncIterator[Redis]":
 class Redis:
     """One log's server or servers. Made by `connect`."""
 
-    def __init__(self, routes: Routes, *, is_cluster: bool) -> None:
+    def __init__(self, routes: Routes, *, is_cluster: bool, revive: Revive | None = None) -> None:
         self.is_cluster = is_cluster
+        self._revive = revive
         self._routes = routes
         self._refreshing = anyio.Lock()
         self._failures = 0
@@ -128,9 +131,12 @@ class Redis:
         pool = node.blocks if blocking else node.calls
         try:
             replies = await pool.exchange(*commands, longer_by=longer_by)
-        except Unavailable:
+        except Unavailable as error:
             self._stale = True
-            raise
+            if self._revive is None or error.reason != "unreachable" or error.maybe_ran:
+                raise
+            await self._revive()
+            replies = await pool.exchange(*commands, longer_by=longer_by)  # for the first time: nobody listened
         for reply in replies:
             if isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE:
                 self._routes.redirect(reply, node)

@@ -29,7 +29,7 @@ from infrastructure.errors import Unavailable
 from infrastructure.refusals import lost, refusal
 
 if TYPE_CHECKING:
-    from infrastructure.settings_schema import RedisSettings
+    from infrastructure.settings import RedisSettings
 
 Command = tuple[str | bytes | int | float, ...]
 Reply = Any  # bytes, int, list or None, in the shapes of RESP2; a refused command's ResponseError
