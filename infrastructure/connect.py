@@ -111,8 +111,8 @@ class Redis:
             return
         failures = self._failures
         async with self._refreshing:
-            if self._failures != failures and self._failure is not None:
-                raise self._failure
+            if self._failures != failures and (failure := self._failure):
+                raise Unavailable(failure.detail, reason=failure.reason, remedy=failure.remedy) from failure
             if self._stale:
                 await self._refresh()
 

@@ -184,15 +184,24 @@ class Cluster:
 
 
 async def _ask(node: Node, *command: str) -> Reply:
-    reply = (await node.calls.exchange(command))[0]
+    reply = await _question(node, *command)
     if isinstance(reply, ResponseError):
         raise refusal(reply, node.address)
     return reply
 
 
+async def _question(node: Node, *command: str) -> Reply:
+    """A question of our own: if it fails, surely nothing of the caller's has been sent."""
+    try:
+        (reply,) = await node.calls.exchange(command)
+    except Unavailable as error:
+        raise Unavailable(error.detail, reason=error.reason, remedy=error.remedy) from error
+    return reply
+
+
 async def _must_be_master(node: Node) -> None:
     """A Sentinel that lags behind names a server that has been demoted; only the server itself knows."""
-    reply = (await node.calls.exchange(("ROLE",)))[0]
+    reply = await _question(node, "ROLE")
     if isinstance(reply, ResponseError):
         if code_of(reply) == "NOPERM":
             return  # a user without the right to ask learns it from READONLY

@@ -1,0 +1,207 @@
+"""Each way in which connecting can fail says which one it was, what to do, and never a password."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+from msgspec.structs import replace
+
+from infrastructure.connect import connect
+from infrastructure.errors import Unavailable
+from infrastructure.secrets import Secret, SecretUrl
+from infrastructure.settings import RedisSettings
+from tests.support.servers import Server, free_port, redis_server
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "correct-horse"
+WRONG = "battery-staple"
+
+
+async def refused(settings: RedisSettings) -> Unavailable:
+    with pytest.raises(Unavailable) as caught:
+        async with connect(settings):
+            pass
+    error = caught.value
+    assert error.maybe_ran is False
+    assert error.remedy
+    for secret in (PASSWORD, WRONG):
+        assert secret not in f"{error!r} {error} {error.detail} {error.remedy} {error.facts}"
+    return error
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[Server]:
+    async with redis_server(args=["--requirepass", PASSWORD]) as server:
+        server.admin("AUTH", PASSWORD)
+        yield server
+
+
+def as_user(server: Server, user: str | None, password: str | None) -> RedisSettings:
+    secret = Secret(password) if password else None
+    return RedisSettings(host="127.0.0.1", port=server.port, username=user, password=secret)
+
+
+async def test_a_password_from_the_settings_or_from_the_url(guarded: Server) -> None:
+    for settings in (
+        as_user(guarded, None, PASSWORD),
+        RedisSettings(url=SecretUrl(f"redis://:{PASSWORD}@127.0.0.1:{guarded.port}")),
+        RedisSettings(url=SecretUrl(guarded.url), password=Secret(PASSWORD)),
+    ):
+        async with connect(settings) as redis:
+            assert await redis.execute("k", "PING") == b"PONG"
+
+
+async def test_a_wrong_password(guarded: Server) -> None:
+    error = await refused(as_user(guarded, None, WRONG))
+    assert error.reason == "authentication"
+    assert guarded.address in error.detail
+
+
+async def test_no_password_where_one_is_wanted(guarded: Server) -> None:
+    assert (await refused(as_user(guarded, None, None))).reason == "authentication"
+
+
+async def test_a_password_where_none_is_set() -> None:
+    async with redis_server() as server:
+        error = await refused(as_user(server, None, WRONG))
+    assert error.reason == "authentication"
+    assert "remove redis.password" in str(error.remedy)
+
+
+async def test_an_acl_user_with_the_rights_it_needs(guarded: Server) -> None:
+    guarded.admin("ACL", "SETUSER", "app", "on", f">{PASSWORD}", "~es:*", "+ping", "+get")
+    async with connect(as_user(guarded, "app", PASSWORD)) as redis:
+        assert await redis.execute("es:k", "GET", "es:k") is None
+        with pytest.raises(Unavailable) as caught:
+            await redis.execute("es:k", "SET", "es:k", "1")
+        assert (caught.value.reason, caught.value.maybe_ran) == ("permission", False)
+        with pytest.raises(Unavailable) as caught:
+            await redis.execute("other", "GET", "other")
+        assert caught.value.reason == "permission"
+
+
+async def test_an_acl_user_that_may_not_even_ping(guarded: Server) -> None:
+    guarded.admin("ACL", "SETUSER", "app", "on", f">{PASSWORD}", "~es:*", "+get")
+    error = await refused(as_user(guarded, "app", PASSWORD))
+    assert error.reason == "permission"
+    assert "ping" in error.detail
+
+
+async def test_a_user_that_does_not_exist(guarded: Server) -> None:
+    assert (await refused(as_user(guarded, "nobody", WRONG))).reason == "authentication"
+
+
+async def test_nothing_listens() -> None:
+    error = await refused(RedisSettings(host="127.0.0.1", port=free_port()))
+    assert error.reason == "unreachable"
+    assert "nothing listens" in error.detail
+
+
+async def test_nothing_listens_at_any_address_of_a_name() -> None:
+    error = await refused(RedisSettings(host="localhost", port=free_port()))
+    assert "nothing listens" in error.detail
+
+
+async def test_no_such_socket(tmp_path: Path) -> None:
+    error = await refused(RedisSettings(url=SecretUrl(f"unix://{tmp_path}/none.sock")))
+    assert error.reason == "unreachable"
+    assert "none.sock" in error.detail
+
+
+async def test_a_name_that_cannot_be_resolved() -> None:
+    error = await refused(RedisSettings(host="no-such-host.invalid"))
+    assert error.reason == "dns"
+
+
+async def test_a_server_that_accepts_but_never_answers() -> None:
+    async with redis_server() as server:
+        server.admin("CLIENT", "PAUSE", 400, "ALL")
+        error = await refused(replace(server.settings, connect_timeout_seconds=0.1, socket_timeout_seconds=0.1))
+    assert error.reason == "timeout"
+
+
+async def test_a_database_that_the_server_does_not_have() -> None:
+    async with redis_server() as server:
+        error = await refused(replace(server.settings, db=99))
+    assert error.reason == "unsupported"
+
+
+async def test_cluster_mode_on_a_server_that_is_none() -> None:
+    async with redis_server() as server:
+        error = await refused(replace(server.settings, cluster=True))
+    assert error.reason == "unsupported"
+    assert "redis.cluster" in str(error.remedy)
+
+
+class Authority:
+    """Certificates for a test: the server's, a client's, and the files they are in."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.ca, self.cert, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+        authority.cert_pem.write_to_path(self.ca)
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        issued.private_key_pem.write_to_path(self.key)
+        for blob in issued.cert_chain_pems:
+            blob.write_to_path(self.cert, append=True)
+
+    def server(self, clients: str) -> list[str]:
+        port = str(free_port())
+        files = ["--tls-cert-file", str(self.cert), "--tls-key-file", str(self.key), "--tls-ca-cert-file", str(self.ca)]
+        return ["--tls-port", port, "--tls-auth-clients", clients, *files]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def tls(args: list[str], ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> RedisSettings:
+    url = SecretUrl(f"rediss://localhost:{args[1]}")
+    return RedisSettings(url=url, tls_ca_file=ca, tls_cert_file=cert, tls_key_file=key)
+
+
+async def test_tls_with_an_authority_of_ones_own(authority: Authority) -> None:
+    args = authority.server("no")
+    async with redis_server(args=args, port=int(args[1])), connect(tls(args, ca=authority.ca)) as redis:
+        assert await redis.run("k", ("SET", "k", "x" * 100_000), ("STRLEN", "k")) == [b"OK", 100_000]
+    async with redis_server(args=args, port=int(args[1])):
+        by_host = RedisSettings(host="localhost", port=int(args[1]), tls_ca_file=authority.ca)
+        async with connect(by_host) as redis:
+            assert await redis.execute("k", "PING") == b"PONG"
+
+
+async def test_a_certificate_that_is_not_trusted(authority: Authority) -> None:
+    args = authority.server("no")
+    async with redis_server(args=args, port=int(args[1])):
+        error = await refused(tls(args))
+    assert error.reason == "tls"
+    assert "tls_ca_file" in str(error.remedy)
+
+
+async def test_a_server_that_wants_a_certificate_from_its_clients(authority: Authority) -> None:
+    args = authority.server("yes")
+    async with redis_server(args=args, port=int(args[1])):
+        mine = tls(args, ca=authority.ca, cert=authority.cert, key=authority.key)
+        async with connect(mine) as redis:
+            assert await redis.execute("k", "PING") == b"PONG"
+        error = await refused(tls(args, ca=authority.ca))
+    assert error.reason in ("tls", "unreachable"), "with TLS 1.3 the refusal may be the end of the connection"
+
+
+async def test_tls_to_a_port_that_does_not_speak_it() -> None:
+    async with redis_server() as server:
+        error = await refused(
+            RedisSettings(url=SecretUrl(f"rediss://127.0.0.1:{server.port}"), connect_timeout_seconds=1)
+        )
+    assert error.reason in ("tls", "timeout"), "Redis waits for the end of what it takes for a command"
+
+
+async def test_an_authority_file_that_is_not_there_or_holds_something_else(tmp_path: Path) -> None:
+    (tmp_path / "junk").write_text("junk")
+    for file in (tmp_path / "none", tmp_path / "junk"):
+        error = await refused(RedisSettings(url=SecretUrl("rediss://127.0.0.1:1"), tls_ca_file=file))
+        assert error.reason == "tls"
+        assert str(file) in error.detail
