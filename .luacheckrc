@@ -1,0 +1,10 @@
+-- Lua as Redis 7 and Valkey run it: 5.1, with these globals and no others.
+std = "lua51"
+read_globals = { "redis", "KEYS", "ARGV", "cjson", "cmsgpack", "bit", "struct" }
+max_line_length = 120
+exclude_files = { ".venv" }
+
+-- What `-- include epoch.lua` brings into a script of the log.
+files["eventstore/scripts"] = {
+  read_globals = { "microseconds", "current_epoch", "parse_epochs", "epoch_at", "format_epochs" },
+}

@@ -1,0 +1,77 @@
+# What one does with this repository. `make` lists the targets. A fresh machine needs python3 (3.11 or later) with venv
+# and pip, and make; `test` also takes redis-server, luacheck and Docker where they are there (CONTRIBUTING.md).
+
+PYTHON ?= python3
+DOCS ?= .
+REPORT ?= report.html
+# Tests wait more than they compute: on 2 cores, 4 workers are faster than 2, and 8 are no faster.
+WORKERS ?= 4
+# More options for pytest: make test ARGS="tests/unit -k append"
+ARGS ?=
+
+bin := .venv/bin
+EXTRAS := .venv/.extras
+DEV := .venv/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench soak constraints clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+install: $(DEV)  ## Make .venv with all extras, the tools of development, and the command .venv/bin/eventstore
+
+run: $(EXTRAS)  ## Check documentation, this repository's own or DOCS=path, and write report.html
+	@$(bin)/python -m examples.docs_consistency "$(DOCS)" --html "$(REPORT)"
+	@printf '\nThe report, to open in a browser: %s\n' "$(abspath $(REPORT))"
+
+test: $(DEV)  ## Run the tests; REQUIRE_ALL=1 fails what would be skipped because a service is missing
+	@# First what measures time, with the machine to itself; 5 means that there is no such test.
+	@$(bin)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+	$(bin)/pytest -m "not alone" -n $(WORKERS) --dist loadgroup $(ARGS)
+
+lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy --strict
+	$(bin)/lint-imports
+	@if command -v luacheck >/dev/null; then echo luacheck --quiet .; luacheck --quiet .; \
+	  elif [ "$(REQUIRE_ALL)" = 1 ]; then echo "luacheck is missing: apt-get install lua-check" >&2; exit 1; \
+	  else echo "luacheck is not installed: Lua was not checked (apt-get install lua-check)" >&2; fi
+
+bench: $(DEV)  ## Measure appends and reads beside Redis alone, in one run
+	$(bin)/python -m benchmarks.log
+
+soak: $(DEV)  ## Crash and restart the log under load until SECONDS=600 are over, then verify it
+	$(bin)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
+
+constraints: $(DEV)  ## Choose the newest versions of all dependencies anew, into constraints.txt
+	$(bin)/python -m pip install --quiet uv
+	$(bin)/uv pip compile --quiet --universal --upgrade --all-extras --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+
+clean:  ## Remove what was made here, but not the events in .eventstore
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	  .coverage report.html benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says when .venv last fitted pyproject.toml and constraints.txt. `run` does without the tools of development.
+$(EXTRAS): pyproject.toml constraints.txt
+	$(call into_venv,.[all])
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt
+	$(call into_venv,.[all$(comma)dev])
+	@touch $(EXTRAS) $@
+
+comma := ,
+
+define into_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "Python 3.11 or later is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+@[ -x $(bin)/python ] || $(PYTHON) -m venv .venv || \
+  { rm -rf .venv; echo "Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+@echo "installing $(1) into .venv"
+@$(bin)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable "$(1)"
+endef
