@@ -15,6 +15,7 @@ from eventstore.filters import Filter
 from eventstore.group_commit import GroupCommit
 from eventstore.log import Log, open_log
 from eventstore.names import publishable
+from eventstore.read import Order
 from eventstore.subscribe import Subscription, subscribe
 from infrastructure.server import serve
 from infrastructure.settings import Settings, load_settings
@@ -99,7 +100,7 @@ class EventStore:
     def read_all(
         self,
         *,
-        order: read.Order = "partition",
+        order: Order = "partition",
         backwards: bool = False,
         limit: int | None = None,
         where: Filter | None = None,
@@ -123,7 +124,7 @@ class EventStore:
     def subscribe(
         self,
         *,
-        order: read.Order = "partition",
+        order: Order = "partition",
         cursor: Cursor | None = None,
         where: Filter | None = None,
         observer: str | None = None,
