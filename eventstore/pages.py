@@ -1,0 +1,146 @@
+"""One page of a partition or a stream, in one call: what all reading is made of.
+
+A page is bounded by events and by bytes, and comes with what the log looked like in that moment: the head position, and
+the epochs with which a reader compares its own history.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+from msgspec import Struct
+
+from eventstore.codec import Entry, unpack_at
+from eventstore.errors import EventsMissing, Unavailable
+from eventstore.log import Log
+from infrastructure import lua
+from infrastructure.connect import Command, Reply, refusal
+
+T = TypeVar("T")
+
+EVENTS_PER_PAGE = 1_000
+BYTES_PER_PAGE = 1 << 20
+AT_ONCE = 32  # calls of one reader in flight
+MOVING = {"cluster", "read-only"}  # refusals that end when a slot has moved or a failover is over
+MOVING_SECONDS = 5.0
+MOVING_PAUSE_SECONDS = 0.05
+
+_read_partition = lua.load("eventstore", "read_partition")
+_read_stream = lua.load("eventstore", "read_stream")
+
+
+class Page(Struct, frozen=True):
+    """Consecutive entries, in the direction asked for, and the partition's head position and epochs as of the call."""
+
+    head: int
+    epochs: bytes
+    entries: list[Entry]
+
+
+class StreamPage(Struct, frozen=True):
+    """Consecutive versions of a stream, the version it is at, and how many of its events are archived."""
+
+    version: int
+    archived: int
+    page: Page
+
+
+async def partition_page(
+    log: Log,
+    partition: int,
+    first: int,
+    last: int = 0,
+    *,
+    backwards: bool = False,
+    events: int = EVENTS_PER_PAGE,
+    size: int = BYTES_PER_PAGE,
+) -> Page:
+    """Entries from position `first` (0: the end where that direction begins) to `last` (0: to the other end). Raises
+    EventsMissing where the log has a hole, Unavailable, LogDamaged."""
+    keys = [log.keys.head(partition), log.keys.events(partition)]
+    reply = (await ask(log, _read_partition, keys, [first, last, events, size, int(backwards)]))[0]
+    head, epochs, *runs = reply
+    by = -1 if backwards else 1
+    position = min(first or head, head) if backwards else max(first, 1)
+    end = max(last, 1) if backwards else min(last or head, head)
+    entries: list[Entry] = []
+    for run in runs:
+        epoch, _, at = run[0].partition(b"-")
+        if int(at) != position:
+            raise _hole(partition, position, int(at) - by)
+        number = int(epoch)
+        entries += [unpack_at(partition, number, position + by * i, value) for i, value in enumerate(run[2:])]
+        position += by * (len(run) - 2)
+    if not runs and (end - position) * by >= 0:
+        raise _hole(partition, position, end)
+    return Page(head, epochs, entries)
+
+
+def _hole(partition: int, one: int, other: int) -> EventsMissing:
+    return EventsMissing(f"partition {partition}", min(one, other), max(one, other))
+
+
+async def stream_page(
+    log: Log, stream: str, partition: int, first: int, last: int, *, backwards: bool, events: int, size: int
+) -> StreamPage:
+    """Versions from `first` (0: the end where that direction begins) to `last` (0: to the other end). Raises
+    EventsMissing, Unavailable, LogDamaged."""
+    keys = [log.keys.head(partition), log.keys.events(partition), log.keys.index(partition, stream)]
+    reply = (await ask(log, _read_stream, keys, [first, last, events, size, int(backwards)]))[0]
+    version, archived, head, epochs, *flat = reply
+    by = -1 if backwards else 1
+    start = min(first or version, version) if backwards else max(first, 1)
+    entries: list[Entry] = []
+    for expected, (entry_id, value) in enumerate(zip(flat[::2], flat[1::2], strict=True)):
+        epoch, _, position = entry_id.partition(b"-")
+        entry = unpack_at(partition, int(epoch), int(position), value) if value is not None else None
+        if entry is None or entry.version != start + by * expected or entry.stream != stream:
+            raise EventsMissing(f"stream {stream}", start + by * expected, start + by * expected)
+        entries.append(entry)
+    return StreamPage(version, archived, Page(head, epochs, entries))
+
+
+async def ask(
+    log: Log,
+    script: lua.Script,
+    keys: Sequence[str],
+    args: Sequence[str | bytes | int],
+    *then: Command,
+    longer_by: float = 0.0,
+) -> list[Reply]:
+    """The replies to a script that may be repeated without harm. While a slot moves or a failover is under way it is,
+    for up to 5 s; any other refusal is raised."""
+    deadline = anyio.current_time() + MOVING_SECONDS
+    while True:
+        try:
+            replies = await lua.call(log.redis, script, keys, args, *then, longer_by=longer_by)
+            if not isinstance(replies[0], Exception):
+                return replies
+            raise refusal(replies[0])
+        except Unavailable as error:
+            if error.reason not in MOVING or anyio.current_time() > deadline:
+                raise
+        await anyio.sleep(MOVING_PAUSE_SECONDS)
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The results of all calls, made concurrently, in their order. Raises the first error when all have ended."""
+    if len(calls) == 1:
+        return [await calls[0]()]
+    results: dict[int, T] = {}
+    failures: list[Exception] = []
+    turn = anyio.CapacityLimiter(AT_ONCE)
+
+    async def run(i: int, call: Callable[[], Awaitable[T]]) -> None:
+        async with turn:
+            try:
+                results[i] = await call()
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the group
+                failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for i, call in enumerate(calls):
+            tasks.start_soon(run, i, call)
+    if failures:
+        raise failures[0]
+    return [results[i] for i in range(len(calls))]

@@ -1,0 +1,106 @@
+"""A finite walk through one partition, page by page, the next one on its way while this one is used."""
+
+import asyncio
+
+from eventstore.codec import Entry
+from eventstore.epochs import Observer
+from eventstore.errors import EventsMissing
+from eventstore.log import Log
+from eventstore.pages import BYTES_PER_PAGE, EVENTS_PER_PAGE, Page, partition_page
+
+
+class Scan:
+    """Positions `first` to `last`, both inclusive (None: the end where the direction begins, and the other one; which
+    that is, is decided by the first page). Raises EventsMissing for a hole, and for events that were read or promised
+    and have been lost since."""
+
+    def __init__(
+        self,
+        log: Log,
+        partition: int,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        backwards: bool = False,
+        events: int | None = None,
+        page_events: int = EVENTS_PER_PAGE,
+        page_bytes: int = BYTES_PER_PAGE,
+    ) -> None:
+        """`events` is how many are wanted at most."""
+        self._log, self.partition = log, partition
+        self._next, self._last, self._backwards = first or 0, last, backwards
+        self._left, self._page_events, self._page_bytes = events, page_events, page_bytes
+        self._observer: Observer | None = None
+        self._task: asyncio.Task[Page] | None = None
+        start = first if backwards or first is not None else 1
+        self.done = events == 0 or (start is not None and self._outside(start))
+
+    def prefetch(self) -> None:
+        """Asks for the next page, if there may be one."""
+        if self._task is None and not self.done:
+            self._task = asyncio.create_task(self._fetch())
+
+    async def next(self) -> list[Entry]:
+        """The next page's entries; empty at the end."""
+        if self.done:
+            return []
+        self.prefetch()
+        assert self._task is not None  # noqa: S101 - just made
+        page = await self._task
+        self._task = None
+        self._compare(page)
+        self._advance(page.entries)
+        self.prefetch()
+        return page.entries
+
+    async def aclose(self) -> None:
+        """Ends the call in flight. To be called whenever the walk may not have come to its end."""
+        task, self._task, self.done = self._task, None, True
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # nobody waits for it any more
+
+    async def _fetch(self) -> Page:
+        events = self._page_events if self._left is None else min(self._page_events, self._left)
+        return await partition_page(
+            self._log,
+            self.partition,
+            self._next,
+            self._last or 0,
+            backwards=self._backwards,
+            events=events,
+            size=self._page_bytes,
+        )
+
+    def _compare(self, page: Page) -> None:
+        """The history must not change under a reader: it would mix two."""
+        if self._observer is None:
+            self._observer = Observer()
+            top = min(self._next or page.head, page.head) if self._backwards else self._next - 1
+            self._observer.move(page.epochs, max(min(top, page.head), 0))
+            if self._last is None:
+                self._last = 1 if self._backwards else page.head
+        must_be_there = self._observer.position
+        common = self._observer.common(page.epochs, page.head)
+        if not self._backwards and self._last is not None and self._last > page.head:
+            common, must_be_there = min(common, page.head), self._last
+        if common < must_be_there:
+            raise EventsMissing(f"partition {self.partition} (lost while it was read)", common + 1, must_be_there)
+        if not self._backwards:
+            self._observer.move(page.epochs, page.entries[-1].position if page.entries else must_be_there)
+
+    def _advance(self, entries: list[Entry]) -> None:
+        if not entries:
+            self.done = True
+            return
+        self._next = entries[-1].position + (-1 if self._backwards else 1)
+        if self._left is not None:
+            self._left -= len(entries)
+        self.done = self._left == 0 or self._outside(self._next)
+
+    def _outside(self, position: int) -> bool:
+        if self._backwards:
+            return position < (self._last or 1)
+        return self._last is not None and position > self._last

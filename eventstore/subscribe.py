@@ -1,0 +1,278 @@
+"""History, then live: every event once, without gap or duplicate.
+
+    behind  -> read pages of the partitions that have more than was read (all of them at first)
+    drained -> order="total" and events held back: ask the lagging partitions for a promise
+    drained -> wait for news, at most 5 s, then look at what was woken
+
+Each step changes the subscription only after its last await, so a step that is cancelled or fails is taken again.
+Before a page is used, the partition's history is compared with the one read so far (epochs.py): what was lost is
+reported, and the reader goes back. A server that is away is waited for, 50 ms to 2 s between two tries.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import anyio
+
+from eventstore import epochs, merge, read
+from eventstore.codec import Entry
+from eventstore.cursor import Cursor, Place
+from eventstore.envelope import RecordedEvent
+from eventstore.epochs import LostEvents, Observer
+from eventstore.errors import Unavailable
+from eventstore.filters import Filter
+from eventstore.log import Log
+from eventstore.pages import Page, ask, partition_page, together
+from eventstore.wakeup import Wakeup
+from infrastructure import lua
+
+EVENTS_PER_PARTITION, EVENTS_IN_ALL = 1_024, 32_768
+BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 64 << 20
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
+
+OnLost = Callable[[LostEvents], Awaitable[None]]
+_promise = lua.load("eventstore", "promise")
+
+
+def subscribe(
+    log: Log,
+    *,
+    order: read.Order = "partition",
+    cursor: Cursor | None = None,
+    where: Filter | None = None,
+    observer: str | None = None,
+    system: bool = False,
+    on_lost: OnLost | None = None,
+) -> "Subscription":
+    """All events after `cursor` (None: from the first, or from `where.since`), and those to come.
+
+    `order="partition"` delivers as events are found, each partition in its order; `"total"` by (recorded_at, partition,
+    position), final and the same for all readers. `on_lost` is awaited before the subscription goes back behind events
+    that it has delivered and a failover has lost; `observer` is its name in the report. Without it a warning is logged.
+    A cursor whose epoch the log does not know is such a loss too, and its partition is read from the first event.
+    """
+    read.check_order(order)
+    start = (cursor or Cursor.start(log.partitions)).checked(log.partitions)
+    return Subscription(log, order, start, where, observer, system, on_lost, since=cursor is None)
+
+
+class _Source:
+    """One partition: how far it was read, what is known of it, what is held."""
+
+    __slots__ = ("head", "lane", "look", "observer", "partition", "promised_head", "promised_time")
+
+    def __init__(self, partition: int, place: Place) -> None:
+        self.partition = partition
+        self.observer = Observer(place)
+        self.look = True
+        self.head = 0
+        self.forget()
+
+    @property
+    def behind(self) -> bool:
+        return self.look or self.observer.position < self.head
+
+    def keep_promise(self) -> None:
+        """A promise counts once all that was there when it was given has been read."""
+        if self.observer.position >= self.promised_head:
+            self.lane.promise(self.promised_time)
+
+    def forget(self) -> None:
+        """Nothing is held, nothing was promised."""
+        self.lane = merge.Lane()
+        self.promised_head, self.promised_time = 0, -1
+
+
+class Subscription:
+    """An async iterator for one task at a time. An `__anext__` that is cancelled or fails loses and doubles nothing:
+    call it again. An event whose data does not decode raises InvalidEvent each time. Close it with `aclose()`."""
+
+    def __init__(
+        self,
+        log: Log,
+        order: read.Order,
+        cursor: Cursor,
+        where: Filter | None,
+        observer: str | None,
+        system: bool,
+        on_lost: OnLost | None,
+        *,
+        since: bool,
+    ) -> None:
+        self._log, self._total, self._where, self._system = log, order == "total", where, system
+        self._observer, self._on_lost = observer, on_lost
+        self._since = where.since if since and where is not None else None
+        self._places = list(cursor.places)
+        self._sources = [_Source(p, place) for p, place in enumerate(self._places)]
+        self._ready: deque[Entry] = deque()  # its first entry is wanted
+        self._wakeup = Wakeup(log)
+        self._pause = FIRST_PAUSE_SECONDS
+        self._stepping = self._closed = False
+        self._events = max(min(EVENTS_PER_PARTITION, EVENTS_IN_ALL // log.partitions), 1)
+        self._bytes = min(BYTES_PER_PARTITION, BYTES_IN_ALL // log.partitions)
+
+    @property
+    def cursor(self) -> Cursor:
+        """Resumes after all that was delivered; events that the filter leaves out count as delivered."""
+        return Cursor(tuple(self._places))
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that the log held at the last look has been delivered. False before the first look."""
+        return not self._ready and not any(s.behind or s.lane.entries for s in self._sources)
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> RecordedEvent:
+        if not self._ready:
+            await self._fill()
+        event = self._log.recorded(self._ready[0])
+        self._pass(self._ready.popleft())
+        self._pass_over_unwanted()
+        return event
+
+    async def aclose(self) -> None:
+        """Ends the calls in flight; iteration ends. `cursor` stays right."""
+        self._closed = True
+        await self._wakeup.aclose()
+
+    async def _fill(self) -> None:
+        """Until an event is ready."""
+        if self._stepping:
+            raise RuntimeError("a subscription is iterated by one task at a time")
+        self._stepping = True
+        try:
+            while not self._ready:
+                if self._closed:
+                    raise StopAsyncIteration
+                try:
+                    await self._step()
+                except Unavailable as error:
+                    if error.reason in FINAL:
+                        raise
+                    await self._back_off()
+        finally:
+            self._stepping = False
+
+    async def _back_off(self) -> None:
+        for source in self._sources:
+            source.look = True
+        await anyio.sleep(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _step(self) -> None:
+        if self._since is not None:
+            await self._begin_at(self._since)
+        self._release()
+        if self._ready:
+            return
+        behind = [s for s in self._sources if s.behind and not s.lane.entries]
+        if behind:
+            await self._read(behind)
+        elif any(s.lane.entries for s in self._sources):
+            await self._ask()
+        else:
+            await self._wait()
+
+    async def _begin_at(self, time_us: int) -> None:
+        start = await read.position_at(self._log, time_us - 1)
+        self._since, self._places = None, list(start.places)
+        self._sources = [_Source(p, place) for p, place in enumerate(self._places)]
+
+    # ---- reading ----
+
+    async def _read(self, sources: Sequence[_Source]) -> None:
+        pages = await together([partial(self._page, s) for s in sources])
+        for source, page in zip(sources, pages, strict=True):
+            await self._accept(source, page)
+
+    async def _page(self, source: _Source) -> Page:
+        following = source.observer.position + 1
+        return await partition_page(self._log, source.partition, following, events=self._events, size=self._bytes)
+
+    async def _accept(self, source: _Source, page: Page) -> None:
+        observer = source.observer
+        common = observer.common(page.epochs, page.head)
+        if common < observer.position:
+            await self._step_back(source, page, common)
+            return
+        source.look, source.head = False, page.head
+        observer.move(page.epochs, page.entries[-1].position if page.entries else observer.position)
+        source.lane.show(page.entries)
+        source.keep_promise()
+
+    async def _step_back(self, source: _Source, page: Page, common: int) -> None:
+        """Reports before it goes back: a crash in between reports twice, under one id."""
+        p = source.partition
+        epoch, position = self._places[p]
+        if position > common:
+            await self._report(LostEvents(self._observer, p, epoch, common + 1, position))
+            self._places[p] = (epochs.epoch_at(epochs.parse(page.epochs), common), common)
+        self._ready = deque(e for e in self._ready if e.partition != p or e.position <= common)
+        self._pass_over_unwanted()
+        kept = max((e.position for e in self._ready if e.partition == p), default=self._places[p][1])
+        source.forget()
+        source.observer.move(page.epochs, kept)  # what was held behind it is read again
+        source.look = True
+
+    async def _report(self, lost: LostEvents) -> None:
+        if self._on_lost is None:
+            read.warn_of_loss(lost)
+        else:
+            await self._on_lost(lost)
+
+    # ---- order ----
+
+    def _release(self) -> None:
+        """Makes ready what may be delivered."""
+        lanes = [s.lane for s in self._sources]
+        if self._total:
+            self._ready.extend(merge.take(lanes))
+        else:
+            for lane in lanes:
+                self._ready.extend(lane.take(merge.EVERYTHING))
+        self._pass_over_unwanted()
+        if self._ready:
+            self._pause = FIRST_PAUSE_SECONDS
+
+    def _pass_over_unwanted(self) -> None:
+        while self._ready and not self._wanted(self._ready[0]):
+            self._pass(self._ready.popleft())
+
+    def _wanted(self, entry: Entry) -> bool:
+        return (self._system or entry.stream[0] != "$") and (self._where is None or self._where.matches(entry))
+
+    def _pass(self, entry: Entry) -> None:
+        self._places[entry.partition] = entry.epoch, entry.position
+
+    async def _ask(self) -> None:
+        """A promise up to the newest event held, from every partition that has nothing to show up to there."""
+        time = merge.newest(s.lane for s in self._sources)
+        assert time is not None  # noqa: S101 - something is held
+        lagging = [s for s in self._sources if not s.behind and s.lane.known < merge.promised(time)]
+        answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
+        for source, answer in zip(lagging, answers, strict=True):
+            source.promised_head, source.promised_time = answer
+            source.head = max(source.head, source.promised_head)
+            source.keep_promise()
+
+    async def _wait(self) -> None:
+        for partition in await self._wakeup.wait([s.observer.place for s in self._sources]):
+            self._sources[partition].look = True
+        self._pause = FIRST_PAUSE_SECONDS
+
+
+async def promise(log: Log, partition: int, time_us: int) -> tuple[int, int]:
+    """(head, time): nothing after position `head` will be recorded at or before `time`, which is `time_us` or later.
+    Raises Unavailable, also if the promise is not as durable as the log's appends: ask again."""
+    level = log.durability
+    reply, *waits = await ask(
+        log, _promise, [log.keys.head(partition)], [time_us], *level.commands, longer_by=level.wait_seconds
+    )
+    if not level.reached(waits):
+        raise Unavailable(f"a promise has not reached {level.level} in time", reason="no-replicas", maybe_ran=True)
+    head, time = reply
+    return head, time
