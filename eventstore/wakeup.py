@@ -7,11 +7,14 @@ timeout around each) does not cost a connection each time; it belongs to its Wak
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eventstore.cursor import Place
 from eventstore.errors import EventStoreError
 from eventstore.log import Log
-from infrastructure.connect import Command
+
+if TYPE_CHECKING:
+    from infrastructure.connect import Command
 
 BLOCK_SECONDS = 5.0
 
@@ -60,7 +63,7 @@ class Wakeup:
         """An error is a result here: nobody may be waiting when the call ends."""
         keys = [self._log.keys.events(p) for p in group]
         ids = [f"{epoch}-{position}" for epoch, position in (places[p] for p in group)]
-        block: Command = ("XREAD", "COUNT", 1, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS", *keys, *ids)
+        block: "Command" = ("XREAD", "COUNT", 1, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS", *keys, *ids)
         try:
             reply = await self._log.redis.block(keys[0], *block, seconds=BLOCK_SECONDS)
         except EventStoreError as error:
