@@ -63,7 +63,7 @@ class Wakeup:
         """An error is a result here: nobody may be waiting when the call ends."""
         keys = [self._log.keys.events(p) for p in group]
         ids = [f"{epoch}-{position}" for epoch, position in (places[p] for p in group)]
-        block: "Command" = ("XREAD", "COUNT", 1, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS", *keys, *ids)
+        block: Command = ("XREAD", "COUNT", 1, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS", *keys, *ids)
         try:
             reply = await self._log.redis.block(keys[0], *block, seconds=BLOCK_SECONDS)
         except EventStoreError as error:
