@@ -28,6 +28,10 @@ class FolderSource(Struct, frozen=True):
     without: frozenset[Path] = frozenset()
 
     @property
+    def commit(self) -> str | None:
+        return None
+
+    @property
     def title(self) -> str:
         return f"{self.root} (a plain folder)"
 

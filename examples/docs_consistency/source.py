@@ -62,6 +62,11 @@ class Source(Protocol):
     def root(self) -> Path: ...
 
     @property
+    def commit(self) -> str | None:
+        """The commit that `tree` is of; None for a plain folder."""
+        ...
+
+    @property
     def title(self) -> str:
         """One line for people: which checkout at which commit."""
         ...

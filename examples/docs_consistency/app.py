@@ -1,0 +1,155 @@
+"""One run: checkout > events > log > read model > checks > report."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from eventstore.store import EventStore
+from examples.docs_consistency.catch_up import catch_up
+from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown
+from examples.docs_consistency.documents import Documents
+from examples.docs_consistency.events import TYPES
+from examples.docs_consistency.home import FILE, claim, home_of
+from examples.docs_consistency.ingest import Ingested, ingest
+from examples.docs_consistency.open_source import Opened, open_source
+from examples.docs_consistency.paths import raw_path
+from examples.docs_consistency.progress import Progress
+from examples.docs_consistency.report import Report, page, print_report
+from examples.docs_consistency.source import FileState, Source
+from examples.docs_consistency.stop import Stop, stop_on_signals
+from infrastructure.settings import Settings, load_settings
+
+
+class Options(Struct, frozen=True):
+    """What the command line says."""
+
+    path: Path
+    data_dir: Path | None = None
+    revision: str = "HEAD"
+    html: Path | None = None
+    json: bool = False
+    all: bool = False
+    tree: bool = False
+    strict: bool = False
+    adopt: bool = False
+
+
+async def run(options: Options) -> int:
+    """Does all of it; returns the exit code. Raises EventStoreError."""
+    began = time.monotonic()
+    async with stop_on_signals() as stop:
+        settings, opened = await _prepare(options)
+        data_dir = settings.eventstore.data_dir
+        say(f"log in {data_dir}" if not settings.redis.configured else "log on the configured Redis")
+        with Documents.open(data_dir / FILE) as documents:
+            done = await _bring_up_to_date(settings, opened.source, documents, stop, options.adopt)
+            code = None if stop.requested else await _report(options, opened, documents, done, stop, began)
+        if code is not None:
+            return code
+    say("stopped; the same command goes on from here")
+    return 130
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+async def _prepare(options: Options) -> tuple[Settings, Opened]:
+    """The settings with the data directory of this checkout, and the checkout."""
+    overrides = {"eventstore.data_dir": str(options.data_dir)} if options.data_dir else None
+    settings = load_settings(overrides=overrides)
+    base = settings.eventstore.data_dir
+    without = [base, options.html] if options.html else [base]
+    absolute = frozenset([Path(await anyio.Path(path).resolve()) for path in without])
+    opened = await open_source(options.path, options.revision, absolute)
+    home = home_of(opened.source.root, base, chosen=options.data_dir is not None)
+    if home != base:
+        settings = load_settings(overrides={"eventstore.data_dir": str(home)})
+    return settings, opened
+
+
+async def _bring_up_to_date(
+    settings: Settings, source: Source, documents: Documents, stop: Stop, adopt: bool
+) -> Ingested:
+    """Ingests what is new and lets the read model follow."""
+    async with EventStore.open(types=TYPES, settings=settings) as store:
+        began = time.monotonic()
+        await catch_up(store, documents, stop)
+        rows = documents.rows()
+        await claim(documents, source, rows, adopt=adopt)
+        done = await ingest(store, source, rows, stop)
+        if done.rewritten:
+            say("the history was rewritten: only the difference to the new tree was appended")
+        if done.events:
+            say(f"{done.revisions:,} revisions, {done.events:,} events in {time.monotonic() - began:.1f} s")
+        await catch_up(store, documents, stop)
+    return done
+
+
+async def _report(
+    options: Options, opened: Opened, documents: Documents, done: Ingested, stop: Stop, began: float
+) -> int | None:
+    """Checks and reports; the exit code, None if it was stopped."""
+    files = documents.files()
+    if options.tree:
+        print_tree(files)
+        return 0
+    outlines = await _outlines(opened.source, documents, files, stop)
+    if stop.requested:
+        return None
+    checked = check_links(outlines, files, opened.part)
+    report = _made(opened, done, files, checked, time.monotonic() - began)
+    if options.html:
+        await anyio.Path(options.html).write_text(page(report), encoding="utf-8")
+        say(f"report in {options.html}")
+    if options.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        print_report(report, limit=None if options.all else 50)
+    return 1 if options.strict and report.findings else 0
+
+
+async def _outlines(
+    source: Source, documents: Documents, files: Mapping[str, FileState], stop: Stop
+) -> dict[str, Outline]:
+    """The outline of every Markdown file; only contents never seen before are read and parsed."""
+    kept = Outlines(documents.database)
+    wanted = {path: state.blob for path, state in files.items() if is_markdown(path, state)}
+    progress = Progress("parsing", "documents", len(wanted))
+    found: dict[str, Outline] = {}
+    async with source.contents() as contents:
+        for path, blob in wanted.items():
+            if stop.requested:
+                break
+            found[path] = kept.kept(blob) or await kept.parse(path, blob, contents)
+            progress.advance()
+    progress.close()
+    return found
+
+
+def _made(opened: Opened, done: Ingested, files: Mapping[str, FileState], checked: Checked, seconds: float) -> Report:
+    return Report(
+        source=opened.source.title,
+        commit=opened.source.commit,
+        part=opened.part,
+        new_revisions=done.revisions,
+        new_events=done.events,
+        files=len(files),
+        documents=checked.documents,
+        links=checked.links,
+        external=checked.external,
+        findings=checked.findings,
+        seconds=round(seconds, 3),
+    )
+
+
+def print_tree(files: Mapping[str, FileState]) -> None:
+    """The bytes of `git ls-tree -r -z`."""
+    for path, state in sorted((raw_path(path), state) for path, state in files.items()):
+        kind = "commit" if state.mode == "160000" else "blob"
+        sys.stdout.buffer.write(f"{state.mode} {kind} {state.blob}\t".encode() + path + b"\0")
