@@ -1,6 +1,7 @@
 """`python -m examples.docs_consistency [PATH]`: ingest, read, check, report."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.remedy:
             print(f"  hint:  {error.remedy}", file=sys.stderr)
         return 5 if isinstance(error, Unavailable) else 1
-    except (KeyboardInterrupt, BrokenPipeError) as stopped:
-        return 130 if isinstance(stopped, KeyboardInterrupt) else 141
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The interpreter would complain when it flushes what nobody reads.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _options(arguments: Sequence[str] | None) -> Options:

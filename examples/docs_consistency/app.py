@@ -9,7 +9,7 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from eventstore.store import EventStore
+from eventstore import EventStore
 from examples.docs_consistency.catch_up import catch_up
 from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown
 from examples.docs_consistency.documents import Documents
@@ -84,7 +84,7 @@ async def _bring_up_to_date(
         await claim(documents, source, rows, adopt=adopt)
         done = await ingest(store, source, rows, stop)
         if done.rewritten:
-            say("the history was rewritten: only the difference to the new tree was appended")
+            say("the log's last commit is not in this history: the difference to the tree was appended")
         if done.events:
             say(f"{done.revisions:,} revisions, {done.events:,} events in {time.monotonic() - began:.1f} s")
         await catch_up(store, documents, stop)

@@ -3,10 +3,7 @@
 Total order keeps commits whole: the fold up to the last event of a commit is the tree of that commit.
 """
 
-from eventstore.cursor import Cursor
-from eventstore.envelope import RecordedEvent
-from eventstore.filters import Filter
-from eventstore.store import EventStore
+from eventstore import Cursor, EventStore, Filter, RecordedEvent
 from examples.docs_consistency.documents import Documents
 from examples.docs_consistency.events import CATEGORY
 from examples.docs_consistency.progress import Progress

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from eventstore.envelope import Receipt, RecordedEvent
+from eventstore import Receipt, RecordedEvent
 from examples.docs_consistency.errors import ReadModelDamaged
 from examples.docs_consistency.events import DocumentAdded, DocumentChanged, DocumentRemoved
 from examples.docs_consistency.paths import stream_of

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from eventstore.event_types import event
+from eventstore import event
 
 
 @event(name="DocumentAdded")

@@ -13,8 +13,7 @@ from uuid import UUID, uuid5
 import anyio
 from msgspec import Struct
 
-from eventstore.envelope import Metadata, NewEvent, Receipt
-from eventstore.store import EventStore
+from eventstore import EventStore, Metadata, NewEvent, Receipt
 from examples.docs_consistency.documents import Document
 from examples.docs_consistency.events import DocumentAdded, DocumentChanged, DocumentEvent, DocumentRemoved
 from examples.docs_consistency.paths import stream_of

@@ -4,8 +4,11 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
+
+from infrastructure.tasks import owned_tasks
 
 
 class Stop:
@@ -18,18 +21,21 @@ class Stop:
 @asynccontextmanager
 async def stop_on_signals() -> AsyncIterator[Stop]:
     """Takes SIGINT and SIGTERM while it is open. A second signal cancels what runs inside."""
-    stop = Stop()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_listen, stop, tasks.cancel_scope)
-        yield stop
-        tasks.cancel_scope.cancel()
+    stop, listening = Stop(), anyio.CancelScope()
+    async with owned_tasks() as spawn:
+        with anyio.CancelScope() as work:
+            spawn(partial(_listen, stop, work, listening))
+            try:
+                yield stop
+            finally:
+                listening.cancel()
 
 
-async def _listen(stop: Stop, scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+async def _listen(stop: Stop, work: anyio.CancelScope, listening: anyio.CancelScope) -> None:
+    with listening, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if stop.requested:
-                scope.cancel()
+                work.cancel()
                 return
             stop.requested = True
             print("\nstopping at the next safe point; once more to stop at once", file=sys.stderr)

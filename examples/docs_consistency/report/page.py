@@ -58,7 +58,7 @@ def _figures(report: Report) -> Iterator[tuple[str, int]]:
     yield "new events in this run", report.new_events
     for kind, count in report.by_kind.items():
         if count:
-            yield KINDS[kind], count
+            yield f"links {KINDS[kind]}", count
 
 
 def _contents(nav: Element, report: Report) -> None:

@@ -7,9 +7,9 @@ from msgspec import Struct
 from examples.docs_consistency.checks import Finding
 
 KINDS = {
-    "missing-file": "links to files that do not exist",
-    "missing-anchor": "links to anchors that do not exist",
-    "leaves-root": "links that lead out of the checkout",
+    "missing-file": "to files that do not exist",
+    "missing-anchor": "to anchors that do not exist",
+    "leaves-root": "out of the checkout",
 }
 
 
