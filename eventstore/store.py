@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from eventstore import append, read
+from eventstore import append, audit, read
 from eventstore.append import Cause
 from eventstore.cursor import Cursor
 from eventstore.envelope import Metadata, Receipt, RecordedEvent
@@ -131,5 +132,9 @@ class EventStore:
         system: bool = False,
     ) -> Subscription:
         """Events from the cursor (without one: from the first) and on into live, without gap or duplicate, with
-        bounded memory. `.cursor` of what comes back resumes after what was delivered."""
-        return subscribe(self.log, order=order, cursor=cursor, where=where, observer=observer, system=system)
+        bounded memory. `.cursor` of what comes back resumes after what was delivered. Events that a failover has lost
+        after they were delivered are reported in the audit stream under the name of the `observer`, else logged."""
+        on_lost = partial(audit.record_lost, self) if observer else None
+        return subscribe(
+            self.log, order=order, cursor=cursor, where=where, observer=observer, system=system, on_lost=on_lost
+        )

@@ -32,7 +32,7 @@ BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 64 << 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
 
-OnLost = Callable[[LostEvents], Awaitable[None]]
+OnLost = Callable[[LostEvents], Awaitable[object]]
 _promise = lua.load("eventstore", "promise")
 
 
