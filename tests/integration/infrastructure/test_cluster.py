@@ -1,0 +1,132 @@
+"""A real Cluster of three masters: keys find their node, also while slots move."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from msgspec.structs import replace
+from redis.crc import key_slot
+from redis.exceptions import ResponseError
+
+from infrastructure.connect import Redis, connect
+from infrastructure.errors import Unavailable
+from infrastructure.lua import Script, call
+from tests.support.servers import Server, redis_cluster, until
+
+pytestmark = pytest.mark.anyio
+
+COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "0" * 40)
+KEYS = ("a", "b", "c")  # one slot on each of three masters
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[list[Server]]:
+    async with redis_cluster() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+async def redis(nodes: list[Server]) -> AsyncIterator[Redis]:
+    async with connect(replace(nodes[1].settings, cluster=True)) as redis:
+        yield redis
+
+
+async def test_keys_of_all_slots_are_served_each_by_its_own_node(redis: Redis, nodes: list[Server]) -> None:
+    assert redis.is_cluster
+    for i in range(60):
+        key = f"key-{i}"
+        assert await redis.run(key, ("SET", key, i), ("GET", key)) == [b"OK", str(i).encode()]
+    assert sum(node.admin("DBSIZE") for node in nodes) == 60
+    assert all(node.admin("DBSIZE") > 0 for node in nodes)
+    assert set(await redis.run_on_masters(("PING",))) == {node.address for node in nodes}
+
+
+async def test_first_used_by_many_tasks_at_once(redis: Redis) -> None:
+    async with anyio.create_task_group() as group:
+        for i in range(100):
+            group.start_soon(redis.run, KEYS[i % 3], ("INCR", KEYS[i % 3]))
+    assert [int(await redis.execute(key, "GET", key)) for key in KEYS] == [34, 33, 33]
+
+
+async def test_a_script_goes_where_its_first_key_is_and_loads_itself_there(redis: Redis) -> None:
+    for key in KEYS:
+        assert await call(redis, COUNT, [key], []) == [1]
+        assert await call(redis, COUNT, [key], [], ("WAIT", 0, 0)) == [2, 0]
+
+
+async def test_after_a_slot_has_moved_the_second_call_goes_right(redis: Redis, nodes: list[Server]) -> None:
+    key, source, target = _move_plan(nodes)
+    await redis.run(key, ("SET", key, "1"))
+    _begin_move(key, source, target)
+    source.admin("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+    _end_move(key, source, target)
+    (first,) = await redis.run(key, ("GET", key))
+    assert isinstance(first, ResponseError)
+    assert await redis.run(key, ("GET", key)) == [b"1"]
+
+
+async def test_after_ask_the_next_call_goes_to_the_named_node(redis: Redis, nodes: list[Server]) -> None:
+    key, source, target = _move_plan(nodes)
+    _begin_move(key, source, target)
+    (first,) = await redis.run(key, ("INCR", key))
+    assert isinstance(first, ResponseError), "the key is not there, and the slot is leaving"
+    assert await redis.run(key, ("INCR", key), ("INCR", key)) == [1, 2]
+    assert target.calls_of("incr") == 2
+    _end_move(key, source, target)
+    await until(lambda: source.calls_of("incr") == 0)
+
+
+async def test_a_node_that_is_gone_takes_only_its_own_slots_along(redis: Redis, nodes: list[Server]) -> None:
+    for node in nodes:
+        node.admin("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    victim = nodes[_index(KEYS[0], nodes)]
+    victim.process.kill()
+    victim.process.wait()
+    with pytest.raises(Unavailable) as caught:
+        await redis.run(KEYS[0], ("INCR", KEYS[0]))
+    assert (caught.value.reason, caught.value.maybe_ran) == ("unreachable", False)
+    for key in KEYS[1:]:
+        assert await redis.run(key, ("INCR", key)) == [1]
+
+
+async def test_a_database_other_than_0_is_refused(nodes: list[Server]) -> None:
+    with pytest.raises(Unavailable) as caught:
+        async with connect(replace(nodes[0].settings, cluster=True, db=1)):
+            pass
+    assert caught.value.reason == "unsupported"
+
+
+async def test_a_client_that_does_not_know_of_the_cluster_is_told_which_setting_to_set(nodes: list[Server]) -> None:
+    async with connect(nodes[0].settings) as redis:
+        elsewhere = next(key for key in KEYS if _index(key, nodes) != 0)
+        with pytest.raises(Unavailable, match="MOVED") as caught:
+            await redis.execute(elsewhere, "GET", elsewhere)
+    assert "redis.cluster" in str(caught.value.remedy)
+
+
+def _index(key: str, nodes: list[Server]) -> int:
+    """Which of `nodes` serves a key."""
+    return key_slot(key.encode()) * len(nodes) // 16_384
+
+
+def _move_plan(nodes: list[Server]) -> tuple[str, Server, Server]:
+    """A key, the node that serves it, and another."""
+    key = "moving"
+    at = _index(key, nodes)
+    return key, nodes[at], nodes[(at + 1) % len(nodes)]
+
+
+def _begin_move(key: str, source: Server, target: Server) -> None:
+    slot = key_slot(key.encode())
+    target.admin("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(source))
+    source.admin("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(target))
+
+
+def _end_move(key: str, source: Server, target: Server) -> None:
+    for node in (target, source):
+        node.admin("CLUSTER", "SETSLOT", key_slot(key.encode()), "NODE", _id(target))
+
+
+def _id(node: Server) -> str:
+    reply: bytes = node.admin("CLUSTER", "MYID")
+    return reply.decode()
