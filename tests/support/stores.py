@@ -31,6 +31,5 @@ def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> 
     """Makes the stream `key` anew with the same ids, each value changed: what somebody with access to Redis can do."""
     stored = server.admin("XRANGE", key, "-", "+")
     server.admin("DEL", key)
-    for entry_id, fields in stored:
-        ((field, value),) = fields.items()
+    for entry_id, (field, value) in stored:
         server.admin("XADD", key, entry_id, field, change(int(entry_id.partition(b"-")[2]), value))

@@ -1,0 +1,147 @@
+"""What says something about the log of a partition, against the log: index lists, urgent index, duplicate buckets.
+
+Each may know more than the walk, which ended at the head of its start; beyond the head of the moment nothing can be.
+"""
+
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from eventstore.log import Log
+from eventstore.verify_walk import ID_BYTES, Walk
+from infrastructure.connect import Command, Reply, refusal
+
+STREAMS_AT_ONCE = 200
+FIRST_PAGE, LIST_PAGE = 100, 10_000  # most streams are short, a few may be all of the log
+SCAN_COUNT = 1_000
+URGENT_PAGE = 1_000
+
+
+async def check_urgent(log: Log, walk: Walk) -> None:
+    key = log.keys.urgent(walk.partition)
+    expected = iter(walk.urgent)
+    awaited = next(expected, None)
+    async for epoch, position, letter in _urgent_entries(log, key, walk.limit):
+        while awaited is not None and awaited[1] < position:
+            walk.say("urgent", 2, f"position {awaited[1]}", "this urgent event is not in the index of urgent events")
+            awaited = next(expected, None)
+        if awaited is not None and awaited[1] == position:
+            if awaited != (epoch, position, letter):
+                detail = f"the index of urgent events has it as {epoch}-{position} {letter.decode(errors='replace')}"
+                walk.say("urgent", 2, f"position {position}", f"{detail}, the log as {awaited[0]}-{position}")
+            awaited = next(expected, None)
+        elif not walk.covers(position):
+            walk.say("urgent", 2, f"position {position}", "the index of urgent events has it, and it is not urgent")
+    while awaited is not None:
+        walk.say("urgent", 2, f"position {awaited[1]}", "this urgent event is not in the index of urgent events")
+        awaited = next(expected, None)
+
+
+async def _urgent_entries(log: Log, key: str, limit: int) -> AsyncIterator[tuple[int, int, bytes]]:
+    start = "-"
+    while True:
+        page = await log.redis.execute(key, "XRANGE", key, start, "+", "COUNT", URGENT_PAGE)
+        for entry_id, fields in page:
+            epoch, _, position = entry_id.partition(b"-")
+            if int(position) <= limit:
+                yield int(epoch), int(position), fields[1]
+        if len(page) < URGENT_PAGE:
+            return
+        start = "(" + page[-1][0].decode()
+
+
+async def check_duplicates(log: Log, walk: Walk) -> None:
+    head_key = log.keys.head(walk.partition)
+    for key in log.keys.duplicates(walk.partition):
+        cursor = b"0"
+        while True:
+            (cursor, flat), now = await run(
+                log, head_key, ("HSCAN", key, cursor, "COUNT", SCAN_COUNT), ("HGET", head_key, "pos")
+            )
+            for raw_id, place in zip(flat[::2], flat[1::2], strict=True):
+                if raw_id:
+                    _check_duplicate(walk, key, raw_id, place, int(now or 0))
+            if cursor == b"0":
+                break
+
+
+def _check_duplicate(walk: Walk, key: str, raw_id: bytes, place: bytes, now: int) -> None:
+    position = int(place) if place.isdigit() else 0
+    if walk.limit < position <= now or walk.covers(position) or walk.holds(position, raw_id):
+        return
+    said, name = place.decode(errors="replace"), UUID(bytes=raw_id) if len(raw_id) == ID_BYTES else raw_id.hex()
+    walk.say("duplicate", 1, key, f"event id {name} is noted for position {said}, which is not that event")
+
+
+async def check_indexes(log: Log, walk: Walk) -> None:
+    """The index lists of the streams that the log has, then those of streams that it does not have."""
+    streams = list(walk.streams)
+    for at in range(0, len(streams), STREAMS_AT_ONCE):
+        await _compare(log, walk, streams[at : at + STREAMS_AT_ONCE])
+    head_key, pattern = log.keys.head(walk.partition), log.keys.index_pattern(walk.partition)
+    cursor = b"0"
+    while True:
+        ((cursor, keys),) = await run(log, head_key, ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+        names = {log.keys.stream_of(key.decode(errors="replace")) for key in keys}
+        await _compare(log, walk, sorted(names - walk.streams.keys()))
+        if cursor == b"0":
+            return
+
+
+async def _compare(log: Log, walk: Walk, streams: Sequence[str]) -> None:
+    if not streams:
+        return
+    head_key = log.keys.head(walk.partition)
+    lists = [("LRANGE", log.keys.index(walk.partition, stream), 0, FIRST_PAGE - 1) for stream in streams]
+    *replies, now = await log.redis.run(head_key, *lists, ("HGET", head_key, "pos"))
+    for stream, reply in zip(streams, replies, strict=True):
+        if isinstance(reply, Exception):
+            walk.say("index", 2, stream, f"its index cannot be read: {reply}")
+        elif len(reply) < FIRST_PAGE:
+            _compare_one(walk, stream, _numbers(reply), int(now or 0))
+        else:
+            _compare_one(walk, stream, *await _whole(log, walk, stream))
+
+
+async def _whole(log: Log, walk: Walk, stream: str) -> "tuple[array[int] | None, int]":
+    """A long list, and the head position after it was read."""
+    head_key, key = log.keys.head(walk.partition), log.keys.index(walk.partition, stream)
+    listed = array("Q")
+    while True:
+        page = ("LRANGE", key, len(listed), len(listed) + LIST_PAGE - 1)
+        reply, now = await run(log, head_key, page, ("HGET", head_key, "pos"))
+        more = _numbers(reply)
+        if more is None:
+            return None, 0
+        listed += more
+        if len(more) < LIST_PAGE:
+            return listed, int(now or 0)
+
+
+def _numbers(reply: Sequence[bytes]) -> "array[int] | None":
+    try:
+        return array("Q", map(int, reply))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _compare_one(walk: Walk, stream: str, listed: "array[int] | None", now: int) -> None:
+    if listed is None:
+        walk.say("index", 2, stream, "its index holds something that is no position")
+        return
+    base = listed.pop(0) if listed else 0
+    while listed and walk.limit < listed[-1] <= now:
+        listed.pop()
+    if base:
+        walk.say("index", 2, stream, f"its index says that {base:,} events are archived, and none ever was")
+    elif listed or stream in walk.streams:
+        walk.index(stream, listed)
+
+
+async def run(log: Log, key: str, *commands: Command) -> list[Reply]:
+    """The replies to all commands; the first refusal is raised."""
+    replies = await log.redis.run(key, *commands)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise refusal(reply)
+    return replies
