@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  field: {error.field}", file=sys.stderr)
         if error.remedy:
             print(f"  hint:  {error.remedy}", file=sys.stderr)
-        return 5 if isinstance(error, Unavailable) else 1
+        return 5 if isinstance(error, Unavailable) else 2 if error.code == "bad-request" else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -3,10 +3,16 @@
 from infrastructure.errors import EventStoreError
 
 
-class SourceError(EventStoreError):
-    """The folder or checkout cannot be read as asked; names what and says what to do. Nothing was appended for it."""
+class BadSource(EventStoreError):
+    """What the user named is no folder, or has no such revision."""
 
     code = "bad-request"
+
+
+class SourceError(EventStoreError):
+    """The folder or checkout cannot be read; names what and says what to do."""
+
+    code = "source-unreadable"
 
 
 class OtherSource(EventStoreError):

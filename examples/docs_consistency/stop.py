@@ -15,7 +15,14 @@ class Stop:
     """Whether the user asked to stop. Work looks at it between its steps."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = False
+
+    @property
+    def requested(self) -> bool:
+        return self._requested
+
+    def request(self) -> None:
+        self._requested = True
 
 
 @asynccontextmanager
@@ -37,5 +44,5 @@ async def _listen(stop: Stop, work: anyio.CancelScope, listening: anyio.CancelSc
             if stop.requested:
                 work.cancel()
                 return
-            stop.requested = True
+            stop.request()
             print("\nstopping at the next safe point; once more to stop at once", file=sys.stderr)
