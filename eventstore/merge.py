@@ -64,6 +64,6 @@ def take(lanes: Iterable[Lane], key: Callable[[Entry], Key] = ascending) -> list
     return batch
 
 
-def newest(lanes: Iterable[Lane]) -> int | None:
-    """The highest recorded_at of what is shown and not emitted; None if nothing is."""
-    return max((lane.entries[-1].recorded_at for lane in lanes if lane.entries), default=None)
+def newest(lanes: Iterable[Lane]) -> Key:
+    """The highest key of what is shown and not emitted; NOTHING if nothing is."""
+    return max((ascending(lane.entries[-1]) for lane in lanes if lane.entries), default=NOTHING)

@@ -55,8 +55,9 @@ async def partition_page(
     events: int = EVENTS_PER_PAGE,
     size: int = BYTES_PER_PAGE,
 ) -> Page:
-    """Entries from position `first` (0: the end where that direction begins) to `last` (0: to the other end). Raises
-    EventsMissing where the log has a hole, Unavailable, LogDamaged."""
+    """Entries from position `first` (0: the end where that direction begins) to `last` (0: to the other end), at most
+    `events` (0: only head and epochs are asked for) and `size` bytes, but one in any case. Raises EventsMissing where
+    the log has a hole, Unavailable, LogDamaged."""
     keys = [log.keys.head(partition), log.keys.events(partition)]
     reply = (await ask(log, _read_partition, keys, [first, last, events, size, int(backwards)]))[0]
     head, epochs, *runs = reply
@@ -71,7 +72,7 @@ async def partition_page(
         number = int(epoch)
         entries += [unpack_at(partition, number, position + by * i, value) for i, value in enumerate(run[2:])]
         position += by * (len(run) - 2)
-    if not runs and (end - position) * by >= 0:
+    if events and not runs and (end - position) * by >= 0:
         raise _hole(partition, position, end)
     return Page(head, epochs, entries)
 

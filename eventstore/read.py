@@ -14,11 +14,11 @@ from eventstore.codec import Entry
 from eventstore.cursor import Cursor, Place
 from eventstore.envelope import RecordedEvent
 from eventstore.epochs import Chain, LostEvents, Observer
-from eventstore.errors import EventsMissing, InvalidRequest, LogDamaged
+from eventstore.errors import EventsMissing, InvalidRequest
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.names import stream_name
-from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, stream_page, together
+from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, partition_page, stream_page, together
 from eventstore.partitions import partition_of
 from eventstore.scan import Scan
 from infrastructure import lua
@@ -277,11 +277,8 @@ async def _histories(log: Log) -> list[tuple[Chain, int]]:
 
 
 async def _history(log: Log, partition: int) -> tuple[Chain, int]:
-    key = log.keys.head(partition)
-    position, chain = await log.redis.execute(key, "HMGET", key, "pos", "epochs")
-    if position is None:
-        raise LogDamaged(f"partition {partition} is gone: {key} does not exist", remedy="restore it from a backup")
-    return epochs.parse(chain or b""), int(position)
+    page = await partition_page(log, partition, 1, events=0)
+    return epochs.parse(page.epochs), page.head
 
 
 async def position_at(log: Log, time_us: int) -> Cursor:

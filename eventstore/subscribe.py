@@ -15,7 +15,7 @@ from functools import partial
 
 import anyio
 
-from eventstore import epochs, merge, read
+from eventstore import merge, read
 from eventstore.codec import Entry
 from eventstore.cursor import Cursor, Place
 from eventstore.envelope import RecordedEvent
@@ -205,18 +205,14 @@ class Subscription:
         source.keep_promise()
 
     async def _step_back(self, source: _Source, page: Page, common: int) -> None:
-        """Reports before it goes back: a crash in between reports twice, under one id."""
+        """Pages are read when nothing of their partition is held: what was read was delivered. Reports before it goes
+        back: a crash in between reports twice, under one id."""
         p = source.partition
         epoch, position = self._places[p]
-        if position > common:
-            await self._report(LostEvents(self._observer, p, epoch, common + 1, position))
-            self._places[p] = (epochs.epoch_at(epochs.parse(page.epochs), common), common)
-        self._ready = deque(e for e in self._ready if e.partition != p or e.position <= common)
-        self._pass_over_unwanted()
-        kept = max((e.position for e in self._ready if e.partition == p), default=self._places[p][1])
+        await self._report(LostEvents(self._observer, p, epoch, common + 1, position))
         source.forget()
-        source.observer.move(page.epochs, kept)  # what was held behind it is read again
-        source.look = True
+        source.observer.move(page.epochs, common)
+        self._places[p] = source.observer.place
 
     async def _report(self, lost: LostEvents) -> None:
         if self._on_lost is None:
@@ -250,9 +246,9 @@ class Subscription:
 
     async def _ask(self) -> None:
         """A promise up to the newest event held, from every partition that has nothing to show up to there."""
-        time = merge.newest(s.lane for s in self._sources)
-        assert time is not None  # noqa: S101 - something is held
-        lagging = [s for s in self._sources if not s.behind and s.lane.known < merge.promised(time)]
+        newest = merge.newest(s.lane for s in self._sources)
+        time = newest[0]
+        lagging = [s for s in self._sources if not s.behind and s.lane.known < newest]
         answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
         for source, answer in zip(lagging, answers, strict=True):
             source.promised_head, source.promised_time = answer

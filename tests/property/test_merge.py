@@ -1,0 +1,106 @@
+"""The merged order under any schedule of appends, reads, promises and wrong clocks."""
+
+import random
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventstore import merge
+from eventstore.codec import Entry
+from eventstore.envelope import Metadata
+from tests.property.merge_model import Item, ModelReader, Partition, without_promises
+
+small = st.integers(0, 3)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), small, st.booleans(), st.integers(1, 3)),
+        st.tuples(st.just("read"), small, st.integers(0, 1), st.integers(1, 4)),
+        st.tuples(st.just("ask"), small, st.integers(0, 1), st.just(0)),
+        st.tuples(st.just("skew"), small, st.just(0), st.integers(-300, 300)),
+    ),
+    max_size=120,
+)
+
+
+def entry(item: Item) -> Entry:
+    return Entry(UUID(int=1), "s", 1, item[1], 1, item[2], item[0], "T", 1, b"", Metadata(), 0)
+
+
+class BatchReader:
+    """`eventstore.merge`, told the same as the model."""
+
+    def __init__(self, partitions: int) -> None:
+        self.at = [0] * partitions
+        self.lanes = [merge.Lane() for _ in range(partitions)]
+        self.pending: list[list[tuple[int, int]]] = [[] for _ in range(partitions)]
+        self.out: list[Item] = []
+
+    def show(self, p: int, items: list[Item]) -> None:
+        self.at[p] += len(items)
+        self.lanes[p].show([entry(item) for item in items])
+        self._emit(p)
+
+    def promised(self, p: int, head: int, time: int) -> None:
+        self.pending[p].append((head, time))
+        self._emit(p)
+
+    def _emit(self, p: int) -> None:
+        for head, time in self.pending[p]:
+            if self.at[p] >= head:
+                self.lanes[p].promise(time)
+        self.out += [merge.ascending(taken) for taken in merge.take(self.lanes)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(steps)
+def test_a_batch_is_what_the_rule_makes_final_one_by_one(schedule: list[tuple[str, int, int, int]]) -> None:
+    partitions = [Partition(p) for p in range(4)]
+    models, readers = [ModelReader(4) for _ in range(2)], [BatchReader(4) for _ in range(2)]
+    for now, (what, p, i, n) in enumerate(schedule, 1000):
+        if what == "append":
+            partitions[p].append(now, max(q.last for q in partitions) if i else 0, n)
+        elif what == "skew":
+            partitions[p].skew = n
+        elif what == "read":
+            items = partitions[p].log[models[i].at[p] :][:n]
+            models[i].show(p, items)
+            readers[i].show(p, items)
+        elif (newest := merge.newest(readers[i].lanes)) != merge.NOTHING:
+            head, promised = partitions[p].promise(newest[0])
+            models[i].promised(p, head, promised)
+            readers[i].promised(p, head, promised)
+        assert [r.out for r in readers] == [m.out for m in models]
+    for reader in readers:
+        assert reader.out == sorted(set(reader.out))
+    shorter, longer = sorted((reader.out for reader in readers), key=len)
+    assert longer[: len(shorter)] == shorter
+
+
+def test_without_promises_such_schedules_do_lose_the_order() -> None:
+    chance = random.Random(7)
+    wrong = 0
+    for _ in range(200):
+        partitions, reader = [Partition(p) for p in range(3)], ModelReader(3)
+        reader.emit = without_promises(reader)  # type: ignore[method-assign]
+        partitions[1].skew = chance.choice([0, -50, 50])
+        for now in range(1000, 1030):
+            partitions[chance.randrange(3)].append(now, 0, 1)
+            p = chance.randrange(3)
+            reader.show(p, partitions[p].log[reader.at[p] :][:2])
+        wrong += reader.out != sorted(reader.out)
+    assert wrong > 100
+
+
+@given(st.lists(st.lists(st.integers(0, 50), max_size=30).map(sorted), min_size=1, max_size=5), st.booleans())
+def test_finite_lanes_merge_into_one_sorted_list(times: list[list[int]], backwards: bool) -> None:
+    key = merge.descending if backwards else merge.ascending
+    everything, lanes = [], []
+    for p, lane_times in enumerate(times):
+        entries = [entry((t, p, position)) for position, t in enumerate(lane_times, 1)]
+        everything += entries
+        lanes.append(merge.Lane(key))
+        lanes[-1].show(entries[::-1] if backwards else entries)
+        lanes[-1].known = merge.EVERYTHING
+    assert merge.take(lanes, key) == sorted(everything, key=key)
+    assert merge.take(lanes, key) == []
