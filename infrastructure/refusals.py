@@ -79,7 +79,7 @@ def _tls(cause: ssl.SSLError, address: str) -> tuple[str, str, str]:
         detail = f"the certificate of {address} is not trusted: {cause.verify_message}"
         return "tls", detail, "check redis.tls_ca_file, and that the host is one the certificate names"
     remedy = "check that this port speaks TLS, and redis.tls_cert_file and redis.tls_key_file"
-    return "tls", f"no TLS connection to {address}: {cause.reason or cause}", remedy
+    return "tls", f"no TLS connection to {address}: {getattr(cause, 'reason', None) or cause}", remedy
 
 
 def _system(cause: BaseException, address: str) -> tuple[str, str, str] | None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from hashlib import sha1
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 from infrastructure.connect import Redis, connect
 from infrastructure.errors import EventStoreError, Unavailable
 from infrastructure.lua import Script, call
+from infrastructure.refusals import code_of
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
 from tests.support.proxy import Proxy, proxy
@@ -20,7 +22,8 @@ from tests.support.servers import Server, redis_server, until
 
 pytestmark = pytest.mark.anyio
 
-COUNT = Script("count", "return redis.call('INCR', KEYS[1])", "d9ec0f1c3a4ba3e3e3f5b7fb0b4e2d4c2b1d5a6f")
+_SOURCE = "return redis.call('INCR', KEYS[1])"
+COUNT = Script("count", _SOURCE, sha1(_SOURCE.encode()).hexdigest())
 
 
 def url(text: str, **others: object) -> RedisSettings:
@@ -158,6 +161,23 @@ async def _cancel_later(scope: anyio.CancelScope, checkpoints: int) -> None:
     for _ in range(checkpoints):
         await anyio.lowlevel.checkpoint()
     scope.cancel()
+
+
+async def test_a_script_is_called_by_hash_and_sent_again_after_the_server_forgot_it(
+    redis: Redis, server: Server
+) -> None:
+    assert [await call(redis, COUNT, ["n"], []) for _ in range(3)] == [[1], [2], [3]]
+    assert (server.calls_of("eval"), server.calls_of("evalsha")) == (1, 3)
+    server.admin("SCRIPT", "FLUSH")
+    assert await call(redis, COUNT, ["n"], ["any", b"bytes", 7], ("WAIT", 0, 0)) == [4, 0]
+    assert (server.calls_of("eval"), server.calls_of("incr")) == (2, 4)
+
+
+async def test_an_error_of_the_script_stays_in_its_place(redis: Redis) -> None:
+    conflict = Script("conflict", "return {err = 'CONFLICT 3 5'}", "0" * 40)
+    error, pong = await call(redis, conflict, ["n"], [], ("PING",))
+    assert isinstance(error, ResponseError)
+    assert (code_of(error), pong) == ("CONFLICT", b"PONG")
 
 
 async def test_a_lost_acknowledgement_sends_the_script_exactly_once(server: Server, between: Proxy) -> None:
