@@ -96,9 +96,10 @@ def _may_hold_floats(info: types.Type, seen: set[type]) -> bool:
 
 
 class EventTypes:
-    """The types one store knows. Unknown ones read as plain dicts."""
+    """The types one store knows. Unknown ones read as plain dicts; a strict store does not append them."""
 
-    def __init__(self, structs: Iterable[type[Struct]] = ()) -> None:
+    def __init__(self, structs: Iterable[type[Struct]] = (), *, strict: bool = False) -> None:
+        self._strict = strict
         self._by_name: dict[str, EventType] = {}
         self._by_struct: dict[type, EventType] = {}
         self._encode = msgspec.json.Encoder().encode
@@ -147,9 +148,19 @@ class EventTypes:
             raise InvalidEvent(f"type {event.type[:40]!r}, schema version {event.schema_version}", field="type")
         _refuse_not_a_number(event.data, event.type)
         encoded = self._to_json(event.data, event.type)
-        if self.named(event.type) is not None:
+        if self.named(event.type) is None:
+            self._refuse_if_strict(event.type)
+        else:
             self.decode(event.type, event.schema_version, encoded)
         return event.type, event.schema_version, encoded
+
+    def _refuse_if_strict(self, name: str) -> None:
+        if self._strict:
+            raise InvalidEvent(
+                f"{name} is not a known type, and strict_types is set",
+                field="type",
+                remedy="give its Struct to `types`",
+            )
 
     def _to_json(self, data: object, name: str) -> bytes:
         try:

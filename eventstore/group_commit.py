@@ -118,13 +118,13 @@ class PartitionWriter:
 
     async def commit(self, append: Append, timeout_seconds: float) -> Receipt:
         self._refuse_overload(append)
+        if not self._running:
+            self._spawn(self._drain)
+            self._running = True
         waiter = _Waiter(append, timeout_seconds)
         self._queue.append(waiter)
         self._events += len(append.events)
         self._bytes += append.size
-        if not self._running:
-            self._running = True
-            self._spawn(self._drain)
         try:
             return await waiter.future
         finally:

@@ -60,7 +60,7 @@ async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct
         for partition in range(partitions):
             tasks.start_soon(_make_partition, redis, keys, partition)
     level = await durability.choose(redis, limits.durability, settings.redis.socket_timeout_seconds / 2)
-    return Log(redis, keys, partitions, window_us, level, EventTypes(types), limits)
+    return Log(redis, keys, partitions, window_us, level, EventTypes(types, strict=limits.strict_types), limits)
 
 
 async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:

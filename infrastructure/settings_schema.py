@@ -76,6 +76,8 @@ Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     Kind("one of DEBUG, INFO, WARNING, ERROR, CRITICAL", str.upper),
 ]
+# A Lua script cannot take more than some 7,900 arguments for one command; an event with its id needs two.
+CallEvents = Annotated[int, Meta(ge=1, le=3_000), Kind("a whole number from 1 to 3000")]
 # Partitions are looked for with a SCAN pattern and routed by the first pair of braces in a key.
 Prefix = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_.:-]+\Z", max_length=64), Kind("1 to 64 letters, digits and any of _ . : -")
@@ -127,7 +129,7 @@ class LogSettings(Struct, frozen=True):
     )
     append_timeout_seconds: Annotated[Seconds, "EVENTSTORE_APPEND_TIMEOUT"] = field(default=10.0, name="append_timeout")
     max_event_bytes: Annotated[Count, "EVENTSTORE_MAX_EVENT_BYTES"] = 1 << 20
-    max_call_events: Annotated[Count, "EVENTSTORE_MAX_CALL_EVENTS"] = 1_000
+    max_call_events: Annotated[CallEvents, "EVENTSTORE_MAX_CALL_EVENTS"] = 1_000
     max_call_bytes: Annotated[Count, "EVENTSTORE_MAX_CALL_BYTES"] = 8 << 20
     max_waiting_events: Annotated[Count, "EVENTSTORE_MAX_WAITING_EVENTS"] = 10_000
     max_waiting_bytes: Annotated[Count, "EVENTSTORE_MAX_WAITING_BYTES"] = 64 << 20

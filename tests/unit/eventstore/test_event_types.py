@@ -123,3 +123,10 @@ def test_text_that_is_not_utf8_is_refused():
 def test_data_that_do_not_decode_are_an_invalid_event(stored):
     with pytest.raises(InvalidEvent, match="does not decode"):
         EventTypes([OrderPlaced]).decode("OrderPlaced", 1, stored)
+
+
+def test_a_strict_store_refuses_a_type_that_it_does_not_know():
+    types = EventTypes([OrderPlaced], strict=True)
+    assert types.encode(Untyped("OrderPlaced", {"total": 1}))[0] == "OrderPlaced"
+    with pytest.raises(InvalidEvent, match="strict_types"):
+        types.encode(Untyped("Strange", {}))

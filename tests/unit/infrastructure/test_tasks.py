@@ -1,0 +1,51 @@
+"""Tasks that a resource owns."""
+
+import anyio
+import pytest
+
+from infrastructure.errors import Unavailable
+from infrastructure.tasks import owned_tasks
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_leaving_waits_for_the_tasks():
+    done = []
+
+    async def work():
+        await anyio.sleep(0)
+        done.append(1)
+
+    async with owned_tasks() as spawn:
+        spawn(work)
+    assert done == [1]
+
+
+async def test_an_error_of_the_body_comes_out_bare_and_the_tasks_still_end():
+    done = []
+
+    async def work():
+        await anyio.sleep(0)
+        done.append(1)
+
+    with pytest.raises(KeyError):
+        async with owned_tasks() as spawn:
+            spawn(work)
+            raise KeyError("body")
+    assert done == [1]
+
+
+async def test_a_cancelled_owner_cancels_its_tasks():
+    with anyio.CancelScope() as scope:
+        async with owned_tasks() as spawn:
+            spawn(anyio.sleep_forever)
+            scope.cancel()
+            await anyio.sleep(0)
+    assert scope.cancelled_caught
+
+
+async def test_after_the_end_nothing_is_started():
+    async with owned_tasks() as spawn:
+        pass
+    with pytest.raises(Unavailable, match="closed"):
+        spawn(anyio.sleep_forever)
