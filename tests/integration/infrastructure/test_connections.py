@@ -18,7 +18,7 @@ from infrastructure.refusals import code_of
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
 from tests.support.proxy import Proxy, proxy
-from tests.support.servers import Server, redis_server, until
+from tests.support.servers import Server, newer_servers, redis_server, until
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +30,9 @@ def url(text: str, **others: object) -> RedisSettings:
     return replace(RedisSettings(url=SecretUrl(text)), **others)
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
+@pytest.fixture(params=["redis-server", *newer_servers()])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    async with redis_server(request.param) as server:
         yield server
 
 
