@@ -20,5 +20,5 @@ class Load(Struct, frozen=True):
         return who if self.batch == 1 else f"{who}, batches of {self.batch}"
 
 
-FULL = (Load(1, 1, 3_000), Load(50, 1, 500), Load(500, 1, 80), Load(8, 100, 125))
+FULL = (Load(1, 1, 1_000), Load(50, 1, 200), Load(500, 1, 40), Load(8, 100, 60))
 QUICK = (Load(1, 1, 200), Load(50, 1, 20), Load(500, 1, 4), Load(8, 100, 5))

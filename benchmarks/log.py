@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder=given.dir,
         rounds=given.rounds or (1 if given.quick else 5),
         loads=QUICK if given.quick else FULL,
-        read_events=5_000 if given.quick else 100_000,
+        read_events=5_000 if given.quick else 50_000,
         only=given.only,
     )
     for folder in (plan.folder, given.json.parent):

@@ -40,8 +40,8 @@ def as_json(report: Report) -> bytes:
 
 def _explained(rounds: int) -> str:
     return (
-        f"Medians over {rounds} round(s). `0.85x [1]`: 0.85 times as many events a second as the contestant marked [1],\n"
-        "each round against itself (lowest-highest). CPU: processor time of server and client per event, in microseconds."
+        f"Medians over {rounds} round(s). `0.85x [1]`: 0.85 times as many events a second as [1] below it, in the same\n"
+        "round (lowest-highest of the rounds). CPU: processor time per event, in microseconds."
     )
 
 
