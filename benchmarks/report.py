@@ -40,7 +40,7 @@ def as_json(report: Report) -> bytes:
 
 def _explained(rounds: int) -> str:
     return (
-        f"Medians over {rounds} round(s). `0.85x [1]`: 0.85 times as many events a second as [1] below it, in the same\n"
+        f"Medians over {rounds} round(s). `0.85x [1]`: 0.85 times the events a second of [1] below it, in the same\n"
         "round (lowest-highest of the rounds). CPU: processor time per event, in microseconds."
     )
 
