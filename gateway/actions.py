@@ -1,0 +1,204 @@
+"""What the command line, HTTP and the console offer: one function an operation, in the JSON shapes of all three."""
+
+import getpass
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from eventstore import audit, jobs, transfer, wire
+from eventstore.envelope import NewEvent, RecordedEvent, Untyped
+from eventstore.errors import InvalidEvent
+from eventstore.expected import Expected, ExpectedVersion
+from eventstore.filters import Filter
+from eventstore.job_state import Job
+from eventstore.read import Order
+from eventstore.store import EventStore
+from eventstore.subscribe import Subscription
+from eventstore.transfer import Imported, OnProgress
+from eventstore.verify import Finding, verify
+from eventstore.wire import ReceiptShape, rfc3339
+from gateway.errors import StreamNotFound
+from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
+
+__all__ = [
+    "AuditShape",
+    "JobShape",
+    "LogShape",
+    "PartitionShape",
+    "StreamShape",
+    "append",
+    "audit_entries",
+    "cancel_job",
+    "check_log",
+    "describe_log",
+    "export_events",
+    "follow",
+    "import_events",
+    "list_jobs",
+    "read_stream",
+    "show_job",
+    "streams",
+    "who_am_i",
+]
+
+
+class JobShape(Struct, frozen=True):
+    """A job, of whatever kind."""
+
+    id: str
+    kind: str
+    state: str
+    who: str
+    why: str | None
+    done: int
+    total: int | None
+    rate: float | None
+    eta_seconds: float | None
+    started_at: str
+    updated_at: str
+    ended_at: str | None
+    error: str | None
+    cancel_requested_by: str | None
+
+
+class AuditShape(Struct, frozen=True):
+    """An entry of the audit stream."""
+
+    version: int
+    recorded_at: str
+    who: str
+    what: str
+    why: str | None
+    facts: dict[str, Any]
+    digest: str
+
+
+async def append(
+    store: EventStore, stream: str, events: Sequence[NewEvent], *, expected: ExpectedVersion = Expected.ANY
+) -> ReceiptShape:
+    """Appends all events or none. With `strict_types` a type that this process does not know is refused."""
+    if store.log.settings.strict_types:
+        for event in events:
+            _check_known(store, event)
+    return wire.receipt(await store.append(stream, events, expected=expected))
+
+
+def _check_known(store: EventStore, event: NewEvent) -> None:
+    if isinstance(event.data, Untyped) and store.log.types.named(event.data.type) is None:
+        raise InvalidEvent(
+            f"event type {event.data.type} is not known here, and strict_types is on",
+            field="type",
+            remedy="--app MODULE that defines it, or EVENTSTORE_STRICT_TYPES=false",
+        )
+
+
+async def read_stream(
+    store: EventStore,
+    stream: str,
+    *,
+    from_version: int | None = None,
+    backwards: bool = False,
+    limit: int | None = None,
+) -> AsyncIterator[RecordedEvent]:
+    """The events of a stream up to the version it has now. Raises StreamNotFound if it has none."""
+    if await store.version(stream) == 0:
+        raise StreamNotFound(stream)
+    async for event in store.read(stream, from_version=from_version, backwards=backwards, limit=limit):
+        yield event
+
+
+async def follow(store: EventStore, *, where: Filter | None, order: Order, since: int | None) -> Subscription:
+    """Events as they come: from a moment on, or from now on."""
+    cursor = await (store.heads() if since is None else store.position_at(since - 1))
+    return store.subscribe(order=order, cursor=cursor, where=where)
+
+
+async def import_events(
+    store: EventStore,
+    path: Path,
+    *,
+    who: str,
+    why: str | None,
+    stream: str | None,
+    on_progress: OnProgress,
+    stop_requested: Callable[[], bool],
+) -> Imported:
+    """The events of a file, each exactly once; a job. Eventstore/transfer.py has the promise."""
+    return await transfer.import_events(
+        store, path, who=who, why=why, stream=stream, on_progress=on_progress, stop_requested=stop_requested
+    )
+
+
+def export_events(
+    store: EventStore, *, where: Filter | None, cloud_events: bool, on_progress: OnProgress
+) -> AsyncIterator[bytes]:
+    """Every event as a line of NDJSON, in total order."""
+    return transfer.export_events(store, where=where, cloud_events=cloud_events, on_progress=on_progress)
+
+
+async def list_jobs(store: EventStore, *, limit: int | None) -> list[JobShape]:
+    return [_job_shape(job) for job in await jobs.list_jobs(store, limit=limit)]
+
+
+async def show_job(store: EventStore, job_id: str) -> JobShape:
+    """A job by its id, or by the beginning of it."""
+    return _job_shape(await jobs.get_job(store, job_id))
+
+
+async def cancel_job(store: EventStore, job_id: str, *, who: str, why: str | None) -> JobShape:
+    """Asks a job to stop at its next safe point."""
+    return _job_shape(await jobs.cancel(store, job_id, who, why))
+
+
+def _job_shape(job: Job) -> JobShape:
+    return JobShape(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        who=job.who,
+        why=job.why,
+        done=job.done,
+        total=job.total,
+        rate=job.rate,
+        eta_seconds=job.eta_seconds,
+        started_at=rfc3339(job.started_at),
+        updated_at=rfc3339(job.updated_at),
+        ended_at=None if job.ended_at is None else rfc3339(job.ended_at),
+        error=job.error,
+        cancel_requested_by=job.cancel_requested_by,
+    )
+
+
+async def audit_entries(store: EventStore, *, limit: int | None) -> AsyncIterator[AuditShape]:
+    """Who changed what and why, the newest first."""
+    async for event in audit.entries(store, backwards=True, limit=limit):
+        entry = event.data
+        yield AuditShape(
+            version=event.version,
+            recorded_at=rfc3339(event.recorded_at),
+            who=entry.who,
+            what=entry.what,
+            why=entry.why,
+            facts=entry.facts,
+            digest=entry.digest,
+        )
+
+
+async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Finding]:
+    """What contradicts the invariants; nothing if all is well."""
+
+    async def told(done: int, total: int) -> None:
+        on_progress(done, total)
+
+    return await verify(store.log, told)
+
+
+def who_am_i() -> str:
+    """The person at the command line, as jobs and the audit stream name them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,153 @@
+"""From arguments to an exit code."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.commands import COMMANDS, overview
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from inspect import BoundArguments
+
+    from cyclopts import App
+    from cyclopts.exceptions import CycloptsError
+
+    from gateway.cli.manners.flags import Flags
+
+DONE, INTERRUPTED, CLOSED_PIPE = 0, 130, 141
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["--help"] | ["-h"]:
+            print(overview())
+            return DONE
+        case ["--version"]:
+            print(version())
+            return DONE
+    return _run_command(arguments)
+
+
+def version() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("redis-eventstore")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+def _run_command(arguments: list[str]) -> int:
+    from cyclopts.exceptions import CycloptsError
+
+    from gateway.cli.manners.errors import print_error
+    from gateway.cli.manners.flags import behind_command
+
+    app = make_app()
+    words = behind_command(arguments)
+    try:
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        asked = set(words[: words.index("--")] if "--" in words else words)
+        flags = {"json": "--json" in asked, "verbose": bool({"-v", "--verbose"} & asked), "color": False}
+        return print_error(_usage_error(error, words), frozenset(), **flags)
+    return _call(command, bound, lambda: _names(app, words[0]))
+
+
+def make_app() -> "App":
+    """The parser of all commands."""
+    from cyclopts import App
+
+    app = App(name="eventstore", help="An event-sourced log on Redis Streams.", version=version, help_formatter="plain")
+    for command in COMMANDS:
+        app.command(f"gateway.cli.{command.module}:app", name=command.name, help=command.help + ".")
+    return app
+
+
+def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callable[[], frozenset[str]]") -> int:
+    import asyncio
+    import inspect
+
+    from gateway.cli.manners.errors import print_error, single
+    from gateway.cli.manners.interrupt import Interrupted
+    from gateway.cli.manners.pager import PagerLeft
+    from gateway.cli.manners.session import wants_color
+
+    flags = _flags(bound)
+    try:
+        result = command(*bound.args, **bound.kwargs)
+        code = asyncio.run(_until_terminated(result)) if inspect.iscoroutine(result) else result
+        return code if isinstance(code, int) else DONE
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BaseException as raised:  # noqa: BLE001 - whatever it is, it becomes an exit code and one error
+        error = single(raised)
+        match error:
+            case PagerLeft():
+                return DONE
+            case BrokenPipeError() | SystemExit():
+                raise error from None
+            case KeyboardInterrupt():
+                return INTERRUPTED
+            case Interrupted():
+                print(f"interrupted: {error}", file=sys.stderr)
+                return INTERRUPTED
+        color = wants_color(flags.color if flags else "auto", on_terminal=sys.stderr.isatty())
+        json, verbose = (flags.json, flags.verbose) if flags else (False, False)
+        return print_error(error, names(), json=json, verbose=verbose, color=color)
+
+
+async def _until_terminated(work: "Coroutine[Any, Any, Any]") -> Any:
+    """SIGTERM ends a command as Ctrl-C does: what it has open is closed first."""
+    import asyncio
+    import signal
+
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
+
+
+def _flags(bound: "BoundArguments") -> "Flags | None":
+    from gateway.cli.manners.flags import Flags
+
+    return next((value for value in bound.arguments.values() if isinstance(value, Flags)), None)
+
+
+def _names(app: "App", name: str) -> frozenset[str]:
+    return frozenset(each for argument in app[name].assemble_argument_collection() for each in argument.names)
+
+
+def _usage_error(error: "CycloptsError", words: list[str]) -> Exception:
+    from cyclopts.exceptions import UnknownOptionError
+
+    from gateway.cli.manners.flags import ALL
+    from gateway.errors import BadRequest
+
+    command = words[0] if words and not words[0].startswith("-") else ""
+    remedy = f"eventstore {command} --help".replace("  ", " ")
+    if isinstance(error, UnknownOptionError) and error.token is not None and error.token.keyword in ALL:
+        flag = error.token.keyword
+        return BadRequest(f"{flag} has no effect on {command}", field=flag, remedy="leave it out")
+    field = error.argument.name if error.argument is not None else None
+    return BadRequest(" ".join(str(error).split()), field=field, remedy=remedy)

@@ -1,0 +1,1 @@
+"""What all commands have in common (INTERFACES.md section 1): flags, output, errors, progress, interruption."""

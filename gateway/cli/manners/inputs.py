@@ -1,0 +1,56 @@
+"""Arguments that several commands take, from text to value."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import BadRequest
+
+if TYPE_CHECKING:
+    from msgspec import Struct
+
+
+def read_file(path: str, *, field: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror}", field=field) from error
+
+
+def parse_headers(pairs: list[str] | None) -> dict[str, str]:
+    """`K=V`, several times."""
+    found: dict[str, str] = {}
+    for pair in pairs or []:
+        name, given, value = pair.partition("=")
+        if not given or not name:
+            raise BadRequest(f"{pair!r} is not K=V", field="--header", remedy="such as --header tenant=acme")
+        if name in found:
+            raise BadRequest(f"header {name!r} is given twice", field="--header", remedy="give it once")
+        found[name] = value
+    return found
+
+
+def types_of(module: str | None) -> "list[type[Struct]]":
+    """The event types that a module defines: its Structs. A path of a module as in `import`."""
+    if module is None:
+        return []
+    from gateway.modules import event_types_of
+
+    return event_types_of(module)
+
+
+def positive(number: int | None, *, field: str) -> int | None:
+    """A count that was given must be at least 1."""
+    if number is not None and number < 1:
+        raise BadRequest(f"{number} is not a count", field=field, remedy="a whole number from 1")
+    return number
+
+
+def as_data(text: str) -> Any:
+    """DATA: JSON, or `-` for JSON from stdin."""
+    from eventstore.wire import strict_json
+
+    return strict_json(read_file("-", field="DATA") if text == "-" else text)

@@ -1,0 +1,112 @@
+"""eventstore publish"""
+
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+from cyclopts import App, Parameter
+
+from gateway.cli.manners.flags import SERVER, ServerFlags
+from gateway.cli.manners.inputs import as_data, parse_headers, types_of
+from gateway.cli.manners.session import Session
+from gateway.cli.names import stream_names
+
+if TYPE_CHECKING:
+    from eventstore import Priority
+
+NOTES = """\
+DATA is JSON; - reads it from stdin; without it the event has no members. Its
+type need not be known here, unless strict_types is on.
+
+EXPECTED is the version that the stream must be at: any, exists, or a number
+(0: it must be new). Exit code 3 says that it is at another one. Published
+again with the same --id, an event is not written again.
+
+Example:
+
+    eventstore publish order-42 OrderPlaced '{"total": 99}' --expected 0"""
+
+app = App(name="publish", help_epilogue=NOTES, help_format="plaintext")
+
+
+@app.default
+async def publish(
+    stream: Annotated[str, Parameter(completer=stream_names)],
+    type: str,  # noqa: A002 - the word of the interface
+    data: str = "{}",
+    /,
+    *,
+    expected: str = "any",
+    id: Annotated[str | None, Parameter(name="--id")] = None,  # noqa: A002
+    correlation: str | None = None,
+    causation: str | None = None,
+    priority: str = "NORMAL",
+    actor: str | None = None,
+    header: Annotated[list[str] | None, Parameter(negative="")] = None,
+    app: str | None = None,
+    flags: ServerFlags = SERVER,
+) -> None:
+    """Append one event to a stream.
+
+    Parameters
+    ----------
+    stream
+        The stream to append to.
+    type
+        The type of the event.
+    data
+        Its data, as JSON, or - for stdin.
+    expected
+        any, exists, or the version that the stream must be at.
+    id
+        A UUID of your own, which makes a repeat safe.
+    correlation
+        What groups one business transaction.
+    causation
+        The id of the event that caused this one.
+    priority
+        LOW, NORMAL, HIGH or CRITICAL.
+    actor
+        Who did it.
+    header
+        A header, K=V; may be given several times.
+    app
+        A module whose event types the data are checked against.
+    """
+    from eventstore import Metadata, NewEvent, Untyped
+    from eventstore.expected import parse
+    from gateway import actions
+
+    session = Session(flags)
+    metadata = Metadata(
+        correlation_id=correlation,
+        causation_id=causation,
+        actor=actor,
+        priority=_priority(priority),
+        headers=parse_headers(header),
+    )
+    event = NewEvent(data=Untyped(type, as_data(data)), id=_uuid(id), metadata=metadata)
+    expected_version, types = parse(expected), types_of(app)
+    async with session.store(types) as store:
+        receipt = await actions.append(store, stream, [event], expected=expected_version)
+    place = f"partition {receipt.partition}, position {receipt.position:,}"
+    session.show(receipt, f"{receipt.stream} is at version {receipt.version:,}", f"  {receipt.ids[-1]}  {place}")
+
+
+def _uuid(text: str | None) -> UUID | None:
+    from gateway.errors import BadRequest
+
+    try:
+        return UUID(text) if text is not None else None
+    except ValueError as error:
+        raise BadRequest(f"{text!r} is not a UUID", field="--id", remedy="such as one that uuidgen prints") from error
+
+
+def _priority(text: str) -> "Priority":
+    from eventstore import Priority
+    from gateway.errors import BadRequest
+
+    try:
+        return Priority(text.upper())
+    except ValueError as error:
+        known = ", ".join(each.value for each in Priority)
+        raise BadRequest(f"{text!r} is not a priority", field="--priority", remedy=f"one of {known}") from error

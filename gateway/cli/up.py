@@ -1,0 +1,92 @@
+"""eventstore up"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from gateway.cli.manners.flags import SERVER, ServerFlags
+from gateway.cli.manners.inputs import types_of
+from gateway.cli.manners.interrupt import Stop, stopping_on_signals
+from gateway.cli.manners.session import Session, count
+
+if TYPE_CHECKING:
+    from eventstore import EventStore
+
+NOTES = """\
+Holds the server of the settings up, or starts one for .eventstore where none
+is configured; other commands beside it use the same. Should the server die,
+it is started again with its data. Ctrl-C or SIGTERM stops it; the data stay.
+
+Example:
+
+    eventstore up --app examples.docs_consistency.events"""
+
+LOOK_SECONDS = 1.0
+
+app = App(name="up", help_epilogue=NOTES, help_format="plaintext")
+
+
+@app.default
+async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
+    """Hold the server up until Ctrl-C.
+
+    Parameters
+    ----------
+    app
+        A module whose event types are to be checked.
+    """
+    session, types = Session(flags), types_of(app)
+    with stopping_on_signals() as stop:
+        async with _server(session) as url, session.store(types) as store:
+            known = list(store.log.types)
+            lines = [f"eventstore is up at {url}"]
+            if app is not None:
+                lines.append(f"{count(len(known))} event types in {app}")
+            shape = {"url": url, "partitions": store.log.partitions, "types": sorted(each.name for each in known)}
+            session.show(shape, *lines, "stop it with Ctrl-C")
+            await _hold(session, store, stop)
+            session.note("stopping")
+
+
+@asynccontextmanager
+async def _server(session: Session) -> AsyncIterator[str]:
+    """Its address, fit to be shown; our own server is held by this block."""
+    from infrastructure.embedded import embedded
+
+    settings = session.settings()
+    if settings.redis.configured:
+        yield _address(session)
+        return
+    async with embedded(settings.eventstore.data_dir) as server:
+        yield server.url
+
+
+def _address(session: Session) -> str:
+    values = {each.key: each.value for each in session.effective_settings()}
+    if values["redis.url"]:
+        return str(values["redis.url"])
+    return str(values["redis.sentinels"] or f"{values['redis.host']}:{values['redis.port']}")
+
+
+async def _hold(session: Session, store: "EventStore", stop: Stop) -> None:
+    """Until the user stops it. A look each second finds a server that died, which starts our own one again."""
+    import anyio
+
+    from eventstore.errors import Unavailable
+
+    key, away = store.log.keys.head(0), False
+    while not stop.requested:
+        try:
+            await store.log.redis.execute(key, "PING")
+        except Unavailable as error:
+            if not away:
+                session.write_stderr(f"warning: the server does not answer: {error.detail}")
+            away = True
+        else:
+            if away:
+                session.note("the server answers again")
+            away = False
+        with anyio.move_on_after(LOOK_SECONDS):
+            await stop.wait()

@@ -1,0 +1,37 @@
+"""The event types that a user's module defines."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from msgspec import Struct
+
+from gateway.errors import BadRequest
+
+
+def event_types_of(name: str) -> list[type[Struct]]:
+    """The Structs of a module that are events: those named by `@event`, and the public ones that it defines itself.
+    Raises BadRequest if it cannot be imported, naming the reason. Modules are also looked for in the current folder."""
+    module = _imported(name)
+    public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    found = [value for value in public.values() if isinstance(value, type) and issubclass(value, Struct)]
+    return list(dict.fromkeys(each for each in found if _is_event(each, module)))
+
+
+def _is_event(struct: type[Struct], module: ModuleType) -> bool:
+    return struct is not Struct and ("__event_type__" in vars(struct) or struct.__module__ == module.__name__)
+
+
+def _imported(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does; a console script does not
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise BadRequest(
+            f"module {name} cannot be imported: {type(error).__name__}: {error}",
+            field="--app",
+            remedy="give it as in `import`, such as shop.events, and run where it can be found",
+        ) from error
