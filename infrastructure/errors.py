@@ -38,7 +38,7 @@ class Unavailable(EventStoreError):
     """The server cannot be used now. Nothing was written if `maybe_ran` is false.
 
     `reason` is one of: unreachable, timeout, authentication, permission, read-only, out-of-memory, disk, loading,
-    busy, cluster, closed, no-replicas, unsupported.
+    busy, cluster, closed, no-replicas, unsupported, tls, dns.
     """
 
     code = "redis-unavailable"
