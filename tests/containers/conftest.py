@@ -1,5 +1,4 @@
-"""Servers in containers, under the names of the official images. One worker runs all these tests, so that each server
-starts once and the machine is not full of them."""
+"""Servers in containers, under the names of the official images. Each starts once in a worker that has tests for it."""
 
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ from testcontainers.community.redis import RedisContainer
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.docker)
-    item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 @pytest.fixture(scope="session")
