@@ -13,6 +13,7 @@ from eventstore import EventStore
 from examples.docs_consistency.catch_up import catch_up
 from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown
 from examples.docs_consistency.documents import Documents
+from examples.docs_consistency.errors import BadInput
 from examples.docs_consistency.events import TYPES
 from examples.docs_consistency.home import FILE, claim, home_of
 from examples.docs_consistency.ingest import Ingested, ingest
@@ -105,13 +106,20 @@ async def _report(
     checked = check_links(outlines, files, opened.part)
     report = _made(opened, done, files, checked, time.monotonic() - began)
     if options.html:
-        await anyio.Path(options.html).write_text(page(report), encoding="utf-8")
-        say(f"report in {options.html}")
+        await _write(options.html, page(report))
     if options.json:
         print(msgspec.json.encode(report).decode())
     else:
         print_report(report, limit=None if options.all else 50)
     return 1 if options.strict and report.findings else 0
+
+
+async def _write(file: Path, text: str) -> None:
+    try:
+        await anyio.Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}", field="--html", remedy="name another") from error
+    say(f"report in {file}")
 
 
 async def _outlines(

@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from eventstore import Receipt, RecordedEvent
-from examples.docs_consistency.errors import ReadModelDamaged
+from examples.docs_consistency.errors import ReadModelDamaged, ReadModelUnusable
 from examples.docs_consistency.events import DocumentAdded, DocumentChanged, DocumentRemoved
 from examples.docs_consistency.paths import stream_of
 from examples.docs_consistency.source import FileState
@@ -68,14 +68,19 @@ class Documents:
     @classmethod
     @contextmanager
     def open(cls, file: Path) -> Iterator["Documents"]:
-        """Opens or makes the file. Raises ReadModelDamaged if it is no database."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(file, isolation_level=None, timeout=30)
+        """Opens or makes the file. Raises ReadModelUnusable, ReadModelDamaged if it is no database."""
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(file, isolation_level=None, timeout=30)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise _unusable(file, error) from error
         try:
             database.execute("PRAGMA journal_mode = WAL")
             # A lost tail is read again from the log; what is kept is whole.
             database.execute("PRAGMA synchronous = NORMAL")
             yield cls(database)
+        except sqlite3.OperationalError as error:
+            raise _unusable(file, error) from error
         except sqlite3.DatabaseError as error:
             raise ReadModelDamaged(f"{file}: {error}", remedy="delete that file: it is made again") from error
         finally:
@@ -147,6 +152,10 @@ class Documents:
             self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
+
+
+def _unusable(file: Path, error: Exception) -> ReadModelUnusable:
+    return ReadModelUnusable(f"{file}: {error}", field="--data-dir", remedy="look at its folder, its rights, its disk")
 
 
 def _row(event: RecordedEvent, data: DocumentAdded | DocumentChanged | DocumentRemoved) -> tuple[object, ...]:

@@ -3,8 +3,8 @@
 from infrastructure.errors import EventStoreError
 
 
-class BadSource(EventStoreError):
-    """What the user named is no folder, or has no such revision."""
+class BadInput(EventStoreError):
+    """What the user named is no folder, has no such revision, or cannot be written."""
 
     code = "bad-request"
 
@@ -19,6 +19,12 @@ class OtherSource(EventStoreError):
     """The log already holds the documents of another checkout. Nothing was appended."""
 
     code = "bad-request"
+
+
+class ReadModelUnusable(EventStoreError):
+    """The file of the read model cannot be opened or written: its place, its rights, or a full disk."""
+
+    code = "read-model-unusable"
 
 
 class ReadModelDamaged(EventStoreError):

@@ -14,7 +14,7 @@ from anyio.abc import ByteSendStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct
 
-from examples.docs_consistency.errors import BadSource, SourceError
+from examples.docs_consistency.errors import BadInput, SourceError
 from examples.docs_consistency.git import GitFailed, git_dialogue, git_output, run_git
 from examples.docs_consistency.paths import path_text
 from examples.docs_consistency.source import Contents, FileChange, FileState, History, Revision, Tree
@@ -92,7 +92,7 @@ async def git_source(path: Path, revision: str) -> GitSource | None:
     except GitFailed as error:
         if revision == "HEAD":
             return None
-        raise BadSource(f"{top} has no revision {revision!r}", field="--rev", remedy="see git log") from error
+        raise BadInput(f"{top} has no revision {revision!r}", field="--rev", remedy="see git log") from error
     commit = found.decode().strip()
     if not await anyio.Path(path).samefile(top) and not await run_git(path, "ls-tree", "-z", commit, "--"):
         return None

@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 from msgspec import Struct
 
-from examples.docs_consistency.errors import BadSource
+from examples.docs_consistency.errors import BadInput
 from examples.docs_consistency.folder_source import FolderSource
 from examples.docs_consistency.git_source import git_source
 from examples.docs_consistency.source import Source
@@ -20,14 +20,14 @@ class Opened(Struct, frozen=True):
 
 async def open_source(path: Path, revision: str = "HEAD", without: frozenset[Path] = frozenset()) -> Opened:
     """The whole checkout that the folder belongs to, so that links out of the folder are judged rightly; else the
-    folder itself. Raises BadSource."""
+    folder itself. Raises BadInput."""
     folder = Path(await anyio.Path(path).resolve())
     if not await anyio.Path(folder).is_dir():
-        raise BadSource(f"{path} is not a folder", field="PATH", remedy="name a Git checkout or a folder")
+        raise BadInput(f"{path} is not a folder", field="PATH", remedy="name a Git checkout or a folder")
     found = await git_source(folder, revision)
     if found is None:
         if revision != "HEAD":
-            raise BadSource(f"{path} is no Git checkout, so it has no revisions", field="--rev", remedy="omit --rev")
+            raise BadInput(f"{path} is no Git checkout, so it has no revisions", field="--rev", remedy="omit --rev")
         return Opened(FolderSource(folder, without), "")
     if not folder.is_relative_to(found.root):
         return Opened(found, "")

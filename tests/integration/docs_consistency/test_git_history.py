@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.docs_consistency.errors import BadSource
+from examples.docs_consistency.errors import BadInput
 from examples.docs_consistency.git_source import GitSource, git_source
 from examples.docs_consistency.open_source import open_source
 from examples.docs_consistency.paths import raw_path
@@ -164,7 +164,7 @@ async def test_a_repository_without_commits_is_a_plain_folder(tmp_path: Path) ->
 
 async def test_a_revision_that_does_not_exist_is_refused(made: Checkout) -> None:
     for revision in ("gone", "--help", "HEAD^{tree}", "HEAD:README.md"):
-        with pytest.raises(BadSource, match="has no revision"):
+        with pytest.raises(BadInput, match="has no revision"):
             await open_source(made.folder, revision)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.docs_consistency.errors import BadSource, SourceError
+from examples.docs_consistency.errors import BadInput, SourceError
 from examples.docs_consistency.folder_source import FolderSource, blob_id
 from examples.docs_consistency.open_source import open_source
 from examples.docs_consistency.source import FileState
@@ -66,10 +66,10 @@ async def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -
 async def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(BadSource, match="is not a folder"):
+        with pytest.raises(BadInput, match="is not a folder"):
             await open_source(path)
 
 
 async def test_a_plain_folder_has_no_revisions(tmp_path: Path) -> None:
-    with pytest.raises(BadSource, match="no revisions"):
+    with pytest.raises(BadInput, match="no revisions"):
         await open_source(tmp_path, "v1.0")
