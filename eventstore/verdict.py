@@ -27,9 +27,9 @@ def receipt_or_error(append: Append, verdict: Sequence[Reply]) -> Receipt | Even
             return IdConflict(known, stream.decode(), version, append.partition, position, _WHY[why])
         case [b"drift", server_at]:
             return ClockDrift(append.stream, append.cause_at, server_at)
-        case [b"type", detail]:
+        case [b"damaged", detail]:
             return LogDamaged(
-                f"the index of {append.stream} is not a list: {detail.decode(errors='replace')}",
-                remedy="another program writes under the log's prefix: give the log a prefix of its own",
+                f"{append.stream} cannot be read: {detail.decode(errors='replace')}",
+                remedy="eventstore verify tells the extent; another program may write under the log's prefix",
             )
     return LogDamaged(f"append.lua answered {verdict!r}")

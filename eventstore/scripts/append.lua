@@ -10,7 +10,7 @@
 --       "version", actual
 --       "id", place of the event in the append, why, stream, version, position of the event that has the id
 --       "drift", TIME of the server
---       "type", what the server says of the index key
+--       "damaged", why the stream cannot be read: its key is of another type, an entry is missing
 -- errors NOPARTITION: the partition was never made. Nothing is written.
 --
 -- PROTOCOLS: order of checks in section 0, epochs in section 6.
@@ -71,7 +71,9 @@ local function epoch_of(at)
 end
 
 local function stored_at(at)
-  return redis.call('XRANGE', log_key, epoch_of(at) .. '-' .. at, epoch_of(at) .. '-' .. at)[1][2][2]
+  local id = epoch_of(at) .. '-' .. string.format('%.0f', at)
+  local entry = redis.call('XRANGE', log_key, id, id)[1]
+  return entry and entry[2][2] or error('entry ' .. id .. ' is missing', 0)
 end
 
 -- id, length and content are one run of bytes, equal in what is stored and what is sent
@@ -184,12 +186,20 @@ local function write(append)
   return { 'ok', append.actual + append.n, position, last, number }
 end
 
-local function verdict(append)
-  append.length = redis.pcall('LLEN', append.key)
-  if type(append.length) == 'table' then return { 'type', append.length.err } end
+-- Reads only.
+local function checked(append)
+  append.length = redis.call('LLEN', append.key)
   append.base = append.length == 0 and 0 or tonumber(redis.call('LINDEX', append.key, 0))
   append.actual = append.length == 0 and 0 or append.base + append.length - 1
-  return repeated(append) or refused(append) or write(append)
+  return repeated(append) or refused(append)
+end
+
+-- What is damaged fails its own append only: an error that left the script here would leave what the appends before
+-- it have written without a head that counts it.
+local function verdict(append)
+  local sound, answer = pcall(checked, append)
+  if not sound then return { 'damaged', type(answer) == 'table' and answer.err or tostring(answer) } end
+  return answer or write(append)
 end
 
 local verdicts, acknowledged = {}, false
