@@ -1,0 +1,156 @@
+"""Health: whether a server is fit to keep a log. What `eventstore doctor` shows, and what a start refuses."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+
+import anyio
+import anyio.to_thread
+import structlog
+from redis.exceptions import ResponseError
+
+from eventstore import health_rules as rules
+from eventstore.errors import Unavailable
+from eventstore.health_rules import Check, Facts
+from eventstore.keys import Keys, log_key
+from eventstore.pages import together
+from infrastructure import lua
+from infrastructure.connect import Command, Redis, Reply, refusal
+from infrastructure.settings import Settings
+
+__all__ = ["Check", "check", "refuse_unsafe"]
+
+PINGS = 5
+_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")
+_RANK = {"ok": 0, "WARN": 1, "FAIL": 2}
+
+logger = structlog.get_logger(__name__)
+_probe = lua.load("eventstore", "probe")
+
+
+async def check(redis: Redis, settings: Settings) -> list[Check]:
+    """Every check, in the order in which they are shown; of several servers the worst, with its address. Changes
+    nothing but a scratch key. Raises Unavailable if no server answers."""
+    servers = await _servers(redis, settings)
+    judged = [[rule(facts) for rule in rules.RULES] for facts in servers]
+    checks = [_worst(same, servers) for same in zip(*judged, strict=True)]
+    checks += [await _rights(redis, settings), *await _log(redis, settings)]
+    if not settings.redis.configured:
+        checks.append(await _disk(settings, servers))
+    return checks
+
+
+def refuse_unsafe(checks: Sequence[Check]) -> None:
+    """Logs each WARN; raises Unavailable that names each FAIL and what mends it."""
+    for each in checks:
+        if each.status == "WARN":
+            logger.warning("server_check", check=each.name, detail=each.detail, fix=each.fix)
+    failed = [each for each in checks if each.status == "FAIL"]
+    if failed:
+        raise Unavailable(
+            "; ".join(f"{each.name}: {each.detail}" for each in failed),
+            reason="unsupported",
+            remedy="; ".join(each.fix for each in failed if each.fix),
+        )
+
+
+async def _servers(redis: Redis, settings: Settings) -> list[Facts]:
+    replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS), ("COMMAND", "INFO", "WAITAOF"))
+    latency = await _latency_ms(redis, settings)
+    return [_facts(address, reply, latency, settings) for address, reply in replies.items()]
+
+
+async def _latency_ms(redis: Redis, settings: Settings) -> float:
+    """The median of a few PINGs to one server, with what the client adds."""
+    key, seconds = log_key(settings.eventstore.prefix), []
+    for _ in range(PINGS):
+        start = anyio.current_time()
+        await redis.execute(key, "PING")
+        seconds.append(anyio.current_time() - start)
+    return median(seconds) * 1000
+
+
+def _facts(address: str, replies: Sequence[Reply], latency_ms: float, settings: Settings) -> Facts:
+    info, config, waitaof = replies
+    if isinstance(info, ResponseError):
+        raise refusal(info, address)  # our scripts need it as well
+    return Facts(
+        address=address,
+        info=_pairs(info),
+        config=None if isinstance(config, ResponseError) else _pairs_of(config),
+        has_waitaof=isinstance(waitaof, list) and bool(waitaof and waitaof[0]),
+        latency_ms=latency_ms,
+        wanted=settings.eventstore.durability,
+        embedded_in=None if settings.redis.configured else settings.eventstore.data_dir,
+    )
+
+
+def _pairs(info: bytes) -> dict[str, str]:
+    lines = info.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def _pairs_of(flat: Sequence[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _worst(same: Sequence[Check], servers: Sequence[Facts]) -> Check:
+    worst, facts = max(zip(same, servers, strict=True), key=lambda pair: _RANK[pair[0].status])
+    if len(servers) == 1:
+        return worst
+    if worst.status == "ok":
+        return Check(worst.name, "ok", f"{worst.detail} (and {len(servers) - 1} servers more)")
+    alike = sum(each.status == worst.status for each in same)
+    return Check(
+        worst.name, worst.status, f"{facts.address}: {worst.detail} ({alike} of {len(servers)} servers)", worst.fix
+    )
+
+
+async def _rights(redis: Redis, settings: Settings) -> Check:
+    key = Keys(settings.eventstore.prefix, 1).probe(0)
+    try:
+        reply = (await lua.call(redis, _probe, [key], []))[0]
+    except Unavailable as error:
+        return Check("rights", "FAIL", error.detail, error.remedy)
+    if isinstance(reply, ResponseError):
+        return _no_probe(reply)
+    return rules.rights([name.decode() for name in reply])
+
+
+def _no_probe(reply: ResponseError) -> Check:
+    error = refusal(reply)
+    if isinstance(error, Unavailable) and error.reason == "permission":
+        return Check("rights", "FAIL", error.detail, "ACL SETUSER <user> +eval +evalsha")
+    return Check("rights", "WARN", f"could not be tried: {error.detail}", error.remedy)
+
+
+async def _log(redis: Redis, settings: Settings) -> list[Check]:
+    """Whether the log is made, and the clocks against its newest events."""
+    prefix, key = settings.eventstore.prefix, log_key(settings.eventstore.prefix)
+    (stored,) = await redis.run(key, ("HGET", key, "partitions"))
+    if isinstance(stored, ResponseError):
+        return [Check("log", "WARN", f"cannot be looked at: {refusal(stored).detail}", refusal(stored).remedy)]
+    fixed = int(stored) if stored is not None else None
+    ahead = await _ahead(redis, Keys(prefix, fixed), fixed) if fixed else []
+    return [rules.partitions(fixed, len(ahead), prefix), rules.clock(max(ahead, default=0))]
+
+
+async def _ahead(redis: Redis, keys: Keys, count: int) -> list[int]:
+    """By how many us the newest event of each partition that is made is ahead of its server's clock."""
+    heads = [keys.head(partition) for partition in range(count)]
+    groups = [[head] for head in heads] if redis.is_cluster else [heads]
+
+    async def look(group: Sequence[str]) -> list[int]:
+        asked: list[Command] = [("HGET", head, "last") for head in group]
+        (seconds, microseconds), *lasts = await redis.run(group[0], ("TIME",), *asked)
+        now = int(seconds) * 1_000_000 + int(microseconds)
+        return [int(last) - now for last in lasts if isinstance(last, bytes) and last.isdigit()]
+
+    return [each for some in await together([partial(look, group) for group in groups]) for each in some]
+
+
+async def _disk(settings: Settings, servers: Sequence[Facts]) -> Check:
+    folder = settings.eventstore.data_dir
+    usage = await anyio.to_thread.run_sync(shutil.disk_usage, folder)
+    return rules.disk(folder, usage.free, max(facts.number("aof_current_size") for facts in servers))

@@ -1,0 +1,215 @@
+"""What must be so on a server that keeps a log: one rule each, from what the server says of itself. Pure."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+Status = Literal["ok", "WARN", "FAIL"]
+SLOW_MS = 20.0
+FULL_SHARE = 0.8
+MIN_FREE_BYTES = 1 << 30
+CLOCK_BEHIND_SECONDS = 1.0
+"""Below that it is the hybrid clock at work: `last` grows by 1 us an append even where TIME stands still."""
+
+
+class Check(Struct, frozen=True):
+    """One line of `eventstore doctor`. FAIL refuses the start, WARN is logged; `fix` is a command, or what to do."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str | None = None
+
+
+class Facts(Struct, frozen=True):
+    """One server, as INFO and CONFIG GET tell. `config` is None where CONFIG may not be read; `wanted` is the
+    durability asked for, None for whatever the server gives."""
+
+    address: str
+    info: dict[str, str]
+    config: dict[str, str] | None
+    has_waitaof: bool = False
+    latency_ms: float = 0.0
+    wanted: str | None = None
+    embedded_in: Path | None = None
+
+    def number(self, field: str) -> int:
+        return int(self.info.get(field) or 0)
+
+    def setting(self, name: str) -> str | None:
+        return None if self.config is None else self.config.get(name)
+
+
+Rule = Callable[[Facts], Check]
+
+
+def server(facts: Facts) -> Check:
+    product, version, least = "Redis", facts.info.get("redis_version", ""), (7, 0)
+    if "valkey_version" in facts.info:  # which says redis_version 7.2.4 for old clients
+        product, version, least = "Valkey", facts.info["valkey_version"], (8, 0)
+    where = "unix socket" if facts.address.startswith("/") else facts.address
+    if facts.embedded_in is not None:
+        where += f", embedded in {facts.embedded_in}"
+    detail = f"{product} {version or 'of an unknown version'}, {where}, {facts.latency_ms:.1f} ms"
+    if _numbers(version) < least:
+        return Check("server", "FAIL", detail, "use Redis 7.0 or later, or Valkey 8 or later")
+    if facts.latency_ms > SLOW_MS:
+        return Check("server", "WARN", f"{detail}: every append waits for that", "run it nearer to its clients")
+    return Check("server", "ok", detail)
+
+
+def role(facts: Facts) -> Check:
+    if facts.info.get("role") != "master":
+        primary = f"{facts.info.get('master_host')}:{facts.info.get('master_port')}"
+        return Check(
+            "role",
+            "FAIL",
+            f"role is {facts.info.get('role')}: a read-only replica of {primary}",
+            f"name the primary ({primary}), or its Sentinels, in the settings",
+        )
+    return Check("role", "ok", f"primary, {facts.number('connected_slaves')} replicas connected")
+
+
+def memory(facts: Facts) -> Check:
+    used, limit = facts.number("used_memory"), facts.number("maxmemory")
+    if not limit:
+        detail = f"maxmemory not set, {_size(used)} used"
+        if facts.embedded_in is not None:
+            return Check("memory", "ok", detail)  # on somebody's own machine, where no other limit is better
+        return Check("memory", "WARN", detail, "CONFIG SET maxmemory 2gb")
+    detail = f"{_size(used)} of maxmemory {_size(limit)} used"
+    if used > FULL_SHARE * limit:
+        fix = f"CONFIG SET maxmemory {2 * limit}, or archive and trim old events"
+        return Check("memory", "WARN", f"{detail}: appends are refused when it is full", fix)
+    return Check("memory", "ok", detail)
+
+
+def policy(facts: Facts) -> Check:
+    name = facts.setting("maxmemory-policy") or facts.info.get("maxmemory_policy") or "unknown"
+    fix = "CONFIG SET maxmemory-policy noeviction"
+    if name == "noeviction":
+        return Check("policy", "ok", "maxmemory-policy noeviction")
+    if name == "unknown":
+        return Check("policy", "WARN", "maxmemory-policy cannot be read", f"look at the server, and: {fix}")
+    if name.startswith("volatile-") and not facts.number("maxmemory"):
+        return Check("policy", "WARN", f"maxmemory-policy {name} may evict keys once maxmemory is set", fix)
+    return Check("policy", "FAIL", f"maxmemory-policy {name} evicts events when memory is full", fix)
+
+
+def durability(facts: Facts) -> Check:
+    wanted = facts.wanted
+    if wanted == "fsync":
+        return _fsync(facts)
+    if wanted is not None and wanted.startswith("replicas:"):
+        return _replicas(facts, int(wanted.partition(":")[2]))
+    kept = _kept(facts)
+    if wanted is None and not facts.number("aof_enabled"):
+        return Check("durability", "WARN", f"{kept}: a restart loses events", "CONFIG SET appendonly yes")
+    return Check("durability", "ok", f"{wanted} as asked; {kept}" if wanted else kept)
+
+
+def _fsync(facts: Facts) -> Check:
+    def say(status: Status, detail: str, fix: str | None = None) -> Check:
+        return Check("durability", status, f"fsync asked for, {detail}", fix)
+
+    fsync = facts.setting("appendfsync")
+    if not facts.number("aof_enabled"):
+        return say("FAIL", "appendonly is no: nothing reaches the disk in time", "CONFIG SET appendonly yes")
+    if fsync == "always":
+        return say("ok", "appendfsync is always")
+    if facts.has_waitaof:
+        return say("ok", f"appendfsync is {fsync or 'unreadable'}: each append waits for the disk (WAITAOF)")
+    if fsync is None:
+        return say("WARN", "appendfsync cannot be read", "see that it is: CONFIG SET appendfsync always")
+    return say("FAIL", f"appendfsync is {fsync} and the server has no WAITAOF", "CONFIG SET appendfsync always")
+
+
+def _replicas(facts: Facts, needed: int) -> Check:
+    connected = facts.number("connected_slaves")
+    detail = f"replicas:{needed} asked for, {connected} replicas connected"
+    if connected < needed:
+        return Check("durability", "FAIL", detail, "start the missing replicas, or ask for less: EVENTSTORE_DURABILITY")
+    least = facts.setting("min-replicas-to-write")
+    if least is not None and int(least) < needed:
+        fix = f"CONFIG SET min-replicas-to-write {needed}"
+        return Check("durability", "WARN", f"{detail}; min-replicas-to-write is {least}: it also writes alone", fix)
+    return Check("durability", "ok", detail)
+
+
+def _kept(facts: Facts) -> str:
+    if facts.number("aof_enabled"):
+        return f"appendonly yes, appendfsync {facts.setting('appendfsync') or 'unreadable'}"
+    return "appendonly no"
+
+
+def persistence(facts: Facts) -> Check:
+    log = "read the server's log, and free disk space"
+    if facts.info.get("aof_last_write_status", "ok") != "ok":
+        return Check("persistence", "FAIL", "the last write to the append-only file failed: appends are refused", log)
+    failed = [
+        what
+        for field, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_bgrewrite_status", "AOF rewrite"))
+        if facts.info.get(field, "ok") != "ok"
+    ]
+    if failed:
+        return Check("persistence", "WARN", f"the last {' and '.join(failed)} failed", log)
+    busy = facts.number("aof_rewrite_in_progress") or facts.number("rdb_bgsave_in_progress")
+    size = f", append-only file of {_size(facts.number('aof_current_size'))}" if facts.number("aof_enabled") else ""
+    return Check("persistence", "ok", f"no errors{size}{', a rewrite is running' if busy else ''}")
+
+
+def configuration(facts: Facts) -> Check:
+    if facts.config is None:
+        return Check("config", "WARN", "CONFIG GET is not allowed: some checks are guesses", "ACL: +config|get")
+    return Check("config", "ok", "readable")
+
+
+RULES: tuple[Rule, ...] = (server, role, memory, policy, durability, persistence, configuration)
+
+
+def clock(behind_us: int) -> Check:
+    """`behind_us`: by how much the newest event of a partition is ahead of its server's TIME."""
+    if behind_us <= CLOCK_BEHIND_SECONDS * 1e6:
+        return Check("clock", "ok", "not behind the events")
+    detail = f"the server's clock is {behind_us / 1e6:,.1f} s behind the newest event: recorded_at counts on from there"
+    return Check("clock", "WARN", detail, "set the clocks of the servers right (NTP)")
+
+
+def partitions(fixed: int | None, made: int, prefix: str) -> Check:
+    """`fixed`: how many the log has; None if there is no log yet."""
+    if fixed is None:
+        return Check("log", "ok", f"none under {prefix!r} yet: made by the first use")
+    if made < fixed:
+        return Check("log", "WARN", f"{made} of {fixed} partitions under {prefix!r}", "any command makes the others")
+    return Check("log", "ok", f"{fixed} partitions under {prefix!r}")
+
+
+def rights(missing: list[str]) -> Check:
+    """`missing`: commands that this user may not run."""
+    if not missing:
+        return Check("rights", "ok", "all commands of ours are allowed")
+    names = " ".join(f"+{name}" for name in sorted(set(missing)))
+    return Check(
+        "rights", "FAIL", f"this user may not run: {', '.join(sorted(set(missing)))}", f"ACL SETUSER <user> {names}"
+    )
+
+
+def disk(folder: Path, free: int, needed: int) -> Check:
+    """`needed`: what the append-only file takes now, which a rewrite takes once more."""
+    detail = f"{_size(free)} free at {folder}"
+    if free < max(MIN_FREE_BYTES, needed):
+        return Check("disk", "WARN", detail, "free disk space: a rewrite of the append-only file takes its size again")
+    return Check("disk", "ok", detail)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])
+
+
+def _size(count: int) -> str:
+    if count >= 1 << 30:
+        return f"{count / (1 << 30):.1f} GB"
+    return f"{count / (1 << 20):.1f} MB"
