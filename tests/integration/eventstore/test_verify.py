@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from eventstore import audit
 from eventstore.envelope import Metadata, NewEvent, Priority, Untyped
+from eventstore.errors import EventsMissing
 from eventstore.findings import MAX_ALIKE
 from eventstore.jobs import running
 from eventstore.log import Log
@@ -433,3 +434,11 @@ async def test_types_that_the_process_knows_are_decoded_as_such(server: Server, 
     same = settings_of(server, prefix=log.store.log.settings.prefix, partitions=1)
     async with EventStore.open(settings=same, types=[OrderPlaced]) as strict:
         assert {f.where for f in await verify(strict.log)} == {f"position {n}" for n in range(1, 5)}
+
+
+async def test_a_failover_that_loses_events_meanwhile_is_told_as_such(log: Damage) -> None:
+    async def on_progress(done: int, total: int) -> None:
+        log.redis.admin("HSET", log.head, "pos", 2)  # what a replica has that is promoted too early
+
+    with pytest.raises(EventsMissing, match=r"while it was being verified: 3 to 4"):
+        await verify(log.store.log, on_progress)
