@@ -62,18 +62,21 @@ async def import_events(
     *,
     who: str,
     why: str | None = None,
+    name: str | None = None,
     stream: str | None = None,
     on_progress: OnProgress | None = None,
     stop_requested: Callable[[], bool] | None = None,
 ) -> Imported:
-    """Appends the events of an NDJSON file; `stream` is for lines that name none. It is a job: others see and cancel
+    """Appends the events of an NDJSON file; `stream` is for lines that name none, `name` for the audit stream. It is a job: others see and cancel
     it. Raises JobCancelled at a safe point, and with the number of the line at fault InvalidEvent,
     WrongExpectedVersion, IdConflict or what else an append raises; the lines before it may be in the log by then."""
     told, stopping = on_progress or _silent, stop_requested or (lambda: False)
     with LineFile(path, stream) as file:
         checkpoints = await Checkpoints.open(store, file)
         async with running(store, "import", who, why, total=file.total) as job:
-            await audit.record(store, who, "import", why, {"file": path.name, "lines": file.total, "job": job.id})
+            await audit.record(
+                store, who, "import", why, {"file": name or path.name, "lines": file.total, "job": job.id}
+            )
             known, heads = await known_ids(store, file, checkpoints), await store.heads()
             events = already = checkpoints.start.events
             for window in file.windows(after=checkpoints.start.lines):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -118,7 +118,7 @@ class LineFile:
             return None
         if len(raw) > MAX_LINE_BYTES:
             raise InvalidEvent(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
-        value = strict_json(raw)
+        value = _value(raw)
         found = from_cloud_event(value) if is_cloud_event(value) else from_envelope(value)
         stream = found.stream or self._stream
         if stream is None:
@@ -127,6 +127,14 @@ class LineFile:
         if event.id is None:
             event = replace(event, id=uuid5(_LINE_IDS, f"{running.hexdigest()}:{stream}"))
         return Line(number, stream, found.version, event)
+
+
+def _value(raw: bytes) -> Any:
+    try:
+        return strict_json(raw)
+    except InvalidEvent as error:
+        error.field = None  # the whole line, not the data in it
+        raise
 
 
 def at_line(error: EventStoreError, number: int) -> EventStoreError:

@@ -186,7 +186,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise InvalidEvent(f"key {key!r} stands twice in one JSON object", field=key, remedy="keep one of them")
+            raise InvalidEvent(f"key {key!r} stands twice in one JSON object", field="data", remedy="keep one of them")
         found[key] = value
     return found
 

@@ -13,6 +13,7 @@ from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
+from eventstore.health import Check, check
 from eventstore.job_state import Job
 from eventstore.read import Order
 from eventstore.store import EventStore
@@ -22,6 +23,8 @@ from eventstore.verify import Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
 from gateway.errors import StreamNotFound
 from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
+from infrastructure.server import serve
+from infrastructure.settings import Settings
 
 __all__ = [
     "AuditShape",
@@ -33,6 +36,7 @@ __all__ = [
     "audit_entries",
     "cancel_job",
     "check_log",
+    "check_server",
     "describe_log",
     "export_events",
     "follow",
@@ -120,6 +124,7 @@ async def import_events(
     store: EventStore,
     path: Path,
     *,
+    name: str,
     who: str,
     why: str | None,
     stream: str | None,
@@ -128,7 +133,14 @@ async def import_events(
 ) -> Imported:
     """The events of a file, each exactly once; a job. Eventstore/transfer.py has the promise."""
     return await transfer.import_events(
-        store, path, who=who, why=why, stream=stream, on_progress=on_progress, stop_requested=stop_requested
+        store,
+        path,
+        name=name,
+        who=who,
+        why=why,
+        stream=stream,
+        on_progress=on_progress,
+        stop_requested=stop_requested,
     )
 
 
@@ -194,6 +206,12 @@ async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Findi
         on_progress(done, total)
 
     return await verify(store.log, told)
+
+
+async def check_server(settings: Settings) -> list[Check]:
+    """Whether the server is fit to keep a log; also one that a start would refuse."""
+    async with serve(settings) as redis:
+        return await check(redis, settings)
 
 
 def who_am_i() -> str:

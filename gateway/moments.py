@@ -41,9 +41,7 @@ def seconds_of(text: str, *, field: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise BadRequest(
-            f"{text!r} is not a duration: {error}", field=field, remedy="such as 200ms, 90s, 15m, 2h, 7d"
-        ) from error
+        raise BadRequest(f"{text!r}: {error}", field=field, remedy="such as 200ms, 90s, 15m, 2h, 7d") from error
 
 
 def spell_duration(seconds: float) -> str:

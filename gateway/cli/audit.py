@@ -37,7 +37,7 @@ async def audit(*, limit: int | None = None, flags: TimeFlags = TIMED) -> None:
             async for entry in entries:
                 session.show_json(entry)
             return
-        with session.table(*map(Column, ("WHEN", "WHO", "WHAT", "WHY", "FACTS"))) as table:
+        with session.table(*map(Column, ("WHEN", "WHO", "WHAT", "WHY", "FACTS")), cut=True) as table:
             async for entry in entries:
                 facts = wire.encode(entry.facts).decode()
                 table.add(session.time(entry.recorded_at), entry.who, entry.what, entry.why or "-", facts)

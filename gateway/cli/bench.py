@@ -28,12 +28,11 @@ async def bench(*, events: int = 20_000, flags: ServerFlags = SERVER) -> None:
     events
         How many events each measurement takes.
     """
-    from gateway.cli.manners.logs import configure_logs
     from gateway.self_test import measure
 
     session = Session(flags)
     wanted = positive(events, field="--events") or events
-    configure_logs(session)
+    session.configure_logs()
     rows = []
     with session.progress("measuring") as progress:
         async for row in measure(session.settings(), wanted):

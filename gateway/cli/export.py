@@ -36,8 +36,8 @@ async def export(
     type: Annotated[list[str] | None, Parameter(name="--type", negative="")] = None,  # noqa: A002
     category: Annotated[list[str] | None, Parameter(negative="", completer=categories)] = None,
     correlation: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    until: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     flags: ServerFlags = SERVER,
 ) -> None:
     """Write all events as NDJSON.

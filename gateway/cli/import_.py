@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from gateway.cli.manners.flags import SERVER, ServerFlags
-from gateway.cli.manners.inputs import types_of
+from gateway.cli.manners.inputs import no_option, types_of
 from gateway.cli.manners.interrupt import Interrupted, stopping_on_signals
 from gateway.cli.manners.session import Session, count
 
@@ -33,7 +33,7 @@ app = App(name="import", help_epilogue=NOTES, help_format="plaintext")
 
 @app.default
 async def import_(
-    file: str,
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     stream: str | None = None,
@@ -54,6 +54,7 @@ async def import_(
     reason
         Why, for the audit stream.
     """
+    no_option(file)
     session, types = Session(flags), types_of(app)
     if file == "-":
         with NamedTemporaryFile(prefix="eventstore-import-") as spool:
@@ -87,6 +88,7 @@ async def _import(
                 done = await actions.import_events(
                     store,
                     path,
+                    name="stdin" if name == "-" else name,
                     who=actions.who_am_i(),
                     why=reason,
                     stream=stream,

@@ -59,18 +59,40 @@ def version() -> str:
 def _run_command(arguments: list[str]) -> int:
     from cyclopts.exceptions import CycloptsError
 
-    from gateway.cli.manners.errors import print_error
     from gateway.cli.manners.flags import behind_command
+    from infrastructure.errors import EventStoreError
 
     app = make_app()
     words = behind_command(arguments)
+    if words[0] in {"--help", "-h"}:
+        print(overview())
+        return DONE
     try:
+        _check_command(words[0])
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
+    except (CycloptsError, EventStoreError) as error:
+        from gateway.cli.manners.errors import print_error
+
         asked = set(words[: words.index("--")] if "--" in words else words)
         flags = {"json": "--json" in asked, "verbose": bool({"-v", "--verbose"} & asked), "color": False}
-        return print_error(_usage_error(error, words), frozenset(), **flags)
+        usage = _usage_error(error, words) if isinstance(error, CycloptsError) else error
+        return print_error(usage, frozenset(), **flags)
     return _call(command, bound, lambda: _names(app, words[0]))
+
+
+def _check_command(name: str) -> None:
+    from difflib import get_close_matches
+
+    from gateway.errors import BadRequest
+
+    names = [command.name for command in COMMANDS]
+    if name in names or name in {"--version", "__complete"}:
+        return
+    if name.startswith("-"):
+        raise BadRequest(f"there is no command after {name}", field="COMMAND", remedy="eventstore --help")
+    near = get_close_matches(name, names, n=1)
+    guess = f", did you mean {near[0]}?" if near else ""
+    raise BadRequest(f"there is no command {name}{guess}", field="COMMAND", remedy="eventstore --help")
 
 
 def make_app() -> "App":
@@ -87,11 +109,6 @@ def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callab
     import asyncio
     import inspect
 
-    from gateway.cli.manners.errors import print_error, single
-    from gateway.cli.manners.interrupt import Interrupted
-    from gateway.cli.manners.pager import PagerLeft
-    from gateway.cli.manners.session import wants_color
-
     flags = _flags(bound)
     try:
         result = command(*bound.args, **bound.kwargs)
@@ -101,6 +118,11 @@ def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callab
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BaseException as raised:  # noqa: BLE001 - whatever it is, it becomes an exit code and one error
+        from gateway.cli.manners.errors import print_error, single
+        from gateway.cli.manners.interrupt import Interrupted
+        from gateway.cli.manners.pager import PagerLeft
+        from gateway.cli.manners.session import wants_color
+
         error = single(raised)
         match error:
             case PagerLeft():
@@ -139,7 +161,7 @@ def _names(app: "App", name: str) -> frozenset[str]:
 
 
 def _usage_error(error: "CycloptsError", words: list[str]) -> Exception:
-    from cyclopts.exceptions import UnknownOptionError
+    from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
     from gateway.cli.manners.flags import ALL
     from gateway.errors import BadRequest
@@ -149,5 +171,8 @@ def _usage_error(error: "CycloptsError", words: list[str]) -> Exception:
     if isinstance(error, UnknownOptionError) and error.token is not None and error.token.keyword in ALL:
         flag = error.token.keyword
         return BadRequest(f"{flag} has no effect on {command}", field=flag, remedy="leave it out")
+    if isinstance(error, UnusedCliTokensError):
+        unused = " ".join(error.unused_tokens or [])
+        return BadRequest(f"{command} takes no more arguments: {unused}", remedy=remedy)
     field = error.argument.name if error.argument is not None else None
     return BadRequest(" ".join(str(error).split()), field=field, remedy=remedy)

@@ -32,7 +32,7 @@ app = App(name="publish", help_epilogue=NOTES, help_format="plaintext")
 async def publish(
     stream: Annotated[str, Parameter(completer=stream_names)],
     type: str,  # noqa: A002 - the word of the interface
-    data: str = "{}",
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)] = "{}",
     /,
     *,
     expected: str = "any",

@@ -61,7 +61,9 @@ async def read(
                 session.show_json(wire.envelope(event))
             return
         shown = 0
-        with session.table(Column("VERSION", "right"), Column("RECORDED"), Column("TYPE"), Column("DATA")) as table:
+        with session.table(
+            Column("VERSION", "right"), Column("RECORDED"), Column("TYPE"), Column("DATA"), cut=True
+        ) as table:
             async for event in events:
                 if shown == most:
                     session.note(f"{count(shown)} shown, there are more: --limit N")

@@ -35,7 +35,7 @@ async def tail(
     type: Annotated[list[str] | None, Parameter(name="--type", negative="")] = None,  # noqa: A002
     category: Annotated[list[str] | None, Parameter(negative="", completer=categories)] = None,
     correlation: str | None = None,
-    since: str | None = None,
+    since: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     order: Literal["partition", "total"] = "partition",
     until_idle: str | None = None,
     limit: int | None = None,
@@ -78,7 +78,7 @@ async def _print(session: Session, events: "Subscription", idle: float | None, m
 
     columns = (Column("RECORDED"), Column("EVENT"), Column("TYPE"), Column("DATA"))
     left = most
-    with session.table(*columns, header=False, paged=False) as table:
+    with session.table(*columns, header=False, paged=False, cut=True) as table:
         while left is None or left > 0:
             with anyio.move_on_after(idle) as waiting:
                 event = await anext(events)

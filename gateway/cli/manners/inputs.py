@@ -53,4 +53,11 @@ def as_data(text: str) -> Any:
     """DATA: JSON, or `-` for JSON from stdin."""
     from eventstore.wire import strict_json
 
+    no_option(text)
     return strict_json(read_file("-", field="DATA") if text == "-" else text)
+
+
+def no_option(text: str) -> None:
+    """An argument that may begin with a hyphen takes a misspelt flag as well: it is not meant."""
+    if text.startswith("-") and text != "-" and not text[1:2].isdigit():
+        raise BadRequest(f"there is no flag {text.partition('=')[0]} here", field=text, remedy="see --help")

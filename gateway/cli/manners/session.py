@@ -56,11 +56,16 @@ class Session:
     async def store(self, types: Iterable[type[Any]] = ()) -> "AsyncIterator[EventStore]":
         """The log, open. Logs of the packages below go to stderr."""
         from eventstore.store import EventStore
+
+        self.configure_logs()
+        async with EventStore.open(settings=self.settings(), types=types) as store:
+            yield store
+
+    def configure_logs(self) -> None:
+        """To be called before anything of the packages below runs: they would log to stdout."""
         from gateway.cli.manners.logs import configure_logs
 
         configure_logs(self)
-        async with EventStore.open(settings=self.settings(), types=types) as store:
-            yield store
 
     def _overrides(self) -> dict[str, object]:
         flags = self.flags
@@ -88,10 +93,11 @@ class Session:
         self._print_json(shape)
 
     @contextmanager
-    def table(self, *columns: Column, header: bool = True, paged: bool = True) -> Iterator[Table]:
-        """A table for people; its rows are printed as they come, and at the latest when the block ends."""
+    def table(self, *columns: Column, header: bool = True, paged: bool = True, cut: bool = False) -> Iterator[Table]:
+        """A table for people; its rows are printed as they come, and at the latest when the block ends. With `cut` its
+        last column ends at the edge of the terminal."""
         paged = paged and self.on_terminal and not self.flags.no_pager
-        edge = shutil.get_terminal_size().columns if self.on_terminal else None
+        edge = shutil.get_terminal_size().columns if self.on_terminal and cut else None
         lines = Lines(paged=paged)
         table = Table(columns, lines.write, color=self.color, edge=edge, header=header)
         yield table
