@@ -11,8 +11,8 @@ Item = tuple[int, int, int]  # recorded_at, partition, position
 
 
 class Partition:
-    def __init__(self, number: int) -> None:
-        self.number, self.skew, self.last = number, 0, 0
+    def __init__(self, number: int, skew: int) -> None:
+        self.number, self.skew, self.last = number, skew, 0
         self.log: list[Item] = []
 
     def append(self, now: int, cause: int, n: int) -> None:
