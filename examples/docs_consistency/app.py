@@ -47,6 +47,8 @@ async def run(options: Options) -> int:
         settings, opened = await _prepare(options)
         data_dir = settings.eventstore.data_dir
         say(f"log in {data_dir}" if not settings.redis.configured else "log on the configured Redis")
+        if changed := await opened.source.uncommitted():
+            say(f"{changed:,} changed files are not committed; what is checked is the commit")
         with Documents.open(data_dir / FILE) as documents:
             done = await _bring_up_to_date(settings, opened.source, documents, stop, options.adopt)
             code = None if stop.requested else await _report(options, opened, documents, done, stop, began)

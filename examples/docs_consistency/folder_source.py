@@ -45,6 +45,9 @@ class FolderSource(Struct, frozen=True):
     async def knows(self, commits: list[str]) -> bool:
         return False
 
+    async def uncommitted(self) -> int:
+        return 0
+
     @asynccontextmanager
     async def contents(self) -> AsyncIterator[Contents]:
         yield _Files(self.root)

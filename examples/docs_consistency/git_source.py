@@ -75,6 +75,14 @@ class GitSource(Struct, frozen=True):
             return True
         return False
 
+    async def uncommitted(self) -> int:
+        try:
+            head = await run_git(self.root, "rev-parse", "--verify", "HEAD")
+            listing = await run_git(self.root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
+        except GitFailed:  # a bare repository has no work tree
+            return 0
+        return listing.count(b"\0") if head.decode().strip() == self.commit else 0
+
     @asynccontextmanager
     async def contents(self) -> AsyncIterator[Contents]:
         async with git_dialogue(self.root, "cat-file", "--batch") as (questions, answers):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from examples.docs_consistency.documents import Document, Documents
 from examples.docs_consistency.errors import OtherSource
-from examples.docs_consistency.source import Source
+from examples.docs_consistency.source import FileState, Source
 
 FILE = "documents.sqlite"
 _COMMITS_TRIED = 20
@@ -25,16 +25,21 @@ def home_of(root: Path, data_dir: Path, *, chosen: bool) -> Path:
 
 
 async def claim(documents: Documents, source: Source, rows: Mapping[str, Document], *, adopt: bool) -> None:
-    """Makes sure that the log's documents are this checkout's (the same place, or a history in common), and notes it.
-    Raises OtherSource."""
+    """Makes sure that the log's documents are this checkout's (the same place, a history in common, or most files
+    equal), and notes it. Raises OtherSource."""
     here = str(source.root)
     if rows and documents.fact("source") != here and not adopt:
         newest = sorted(rows.values(), key=lambda row: row.order, reverse=True)
         commits = list(dict.fromkeys(row.commit for row in newest if row.commit))[:_COMMITS_TRIED]
-        if not await source.knows(commits):
+        if not await source.knows(commits) and not _mostly_same(rows, (await source.tree()).files):
             raise OtherSource(
                 f"the log holds the documents of {documents.fact('source') or 'another place'}, not of {here}",
                 field="--data-dir",
                 remedy="give this checkout a log of its own with --data-dir, or replace those documents with --adopt",
             )
     documents.remember("source", here)
+
+
+def _mostly_same(rows: Mapping[str, Document], files: Mapping[str, FileState]) -> bool:
+    present = [row for row in rows.values() if row.state is not None]
+    return 2 * sum(1 for row in present if files.get(row.path) == row.state) > len(present)

@@ -103,6 +103,15 @@ async def test_a_moved_checkout_is_known_by_its_history(command: Command, made: 
     assert command.report(moved, "--data-dir", "log")["new_events"] == 0
 
 
+async def test_a_lost_read_model_of_a_folder_is_made_again(command: Command) -> None:
+    for name in ("a.md", "b.md", "c.md"):
+        (command.folder / name).write_text(name)
+    command.run()
+    (command.folder / ".eventstore" / "documents.sqlite").unlink()
+    (command.folder / "a.md").write_text("changed")
+    assert command.report()["new_events"] == 1
+
+
 async def test_a_folder_does_not_ingest_the_log_or_the_report(command: Command) -> None:
     (command.folder / "a.md").write_text("# A\n")
     for expected in (1, 0):

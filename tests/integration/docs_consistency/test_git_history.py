@@ -168,6 +168,15 @@ async def test_a_revision_that_does_not_exist_is_refused(made: Checkout) -> None
             await open_source(made.folder, revision)
 
 
+async def test_what_is_not_committed_is_counted(made: Checkout) -> None:
+    assert await (await source_of(made)).uncommitted() == 0
+    made.write("README.md", "not yet")
+    (made.folder / "main.md").unlink()
+    made.write("untracked.md", "x")
+    assert await (await source_of(made)).uncommitted() == 2
+    assert await (await source_of(made, "HEAD~1")).uncommitted() == 0
+
+
 async def test_nothing_in_the_checkout_is_touched(made: Checkout) -> None:
     before = {path: path.lstat().st_mtime_ns for path in made.folder.rglob("*")}
     await revisions(await source_of(made))
