@@ -9,7 +9,7 @@ from eventstore import durability
 from eventstore.codec import Entry, unpack
 from eventstore.durability import Durability
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import LogDamaged, Unavailable
+from eventstore.errors import LogDamaged
 from eventstore.event_types import EventTypes
 from eventstore.keys import Keys, log_key
 from infrastructure import lua
@@ -19,7 +19,6 @@ from infrastructure.settings import LogSettings, Settings
 FORMAT = "1"
 _create = lua.load("eventstore", "create_log")
 _create_partition = lua.load("eventstore", "create_partition")
-_probe = lua.load("eventstore", "probe")
 
 
 class Log(Struct, frozen=True):
@@ -55,7 +54,6 @@ async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct
     limits = settings.eventstore
     partitions, window_us = await _fixed(redis, limits)
     keys = Keys(limits.prefix, partitions)
-    await _check_rights(redis, keys.probe(0))
     async with anyio.create_task_group() as tasks:
         for partition in range(partitions):
             tasks.start_soon(_make_partition, redis, keys, partition)
@@ -70,15 +68,6 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
     if stored_format != int(FORMAT):
         raise LogDamaged(f"the log has format {stored_format}, this release reads {FORMAT}", remedy="use its release")
     return partitions, window_us
-
-
-async def _check_rights(redis: Redis, scratch_key: str) -> None:
-    missing = _answer(await lua.call(redis, _probe, [scratch_key], []))
-    if missing:
-        names = " ".join(sorted({"+" + name.decode() for name in missing}))
-        raise Unavailable(
-            f"this Redis user may not run: {names}", reason="permission", remedy=f"ACL SETUSER <user> {names}"
-        )
 
 
 async def _make_partition(redis: Redis, keys: Keys, p: int) -> None:

@@ -14,6 +14,7 @@ from eventstore.envelope import Metadata, Receipt, RecordedEvent
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
 from eventstore.group_commit import GroupCommit
+from eventstore.health import check, refuse_unsafe
 from eventstore.log import Log, open_log
 from eventstore.names import publishable
 from eventstore.read import Order
@@ -36,10 +37,12 @@ class EventStore:
         cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
     ) -> AsyncIterator["EventStore"]:
         """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
-        where none runs. Makes the log if there is none. Raises Unavailable, SettingsError."""
+        where none runs. Makes the log if there is none. A server that may lose events is refused. Raises Unavailable,
+        SettingsError."""
         chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
+            refuse_unsafe(await check(redis, chosen))
             log = await open_log(redis, chosen, types)
             spawn = await stack.enter_async_context(owned_tasks())
             yield cls(log, GroupCommit(log, spawn))
