@@ -148,11 +148,14 @@ async def test_a_clock_behind_the_newest_event_is_a_warning(server: Server) -> N
 
 async def test_of_a_cluster_the_worst_server_is_named() -> None:
     async with redis_cluster() as nodes:
-        nodes[1].admin("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
         settings = settings_of(nodes[0])
         settings = replace(settings, redis=replace(settings.redis, cluster=True))
         async with EventStore.open(settings=settings):
+            nodes[1].admin("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
             checks = await told(settings)
+        with pytest.raises(Unavailable, match="allkeys-random"):
+            async with EventStore.open(settings=settings):
+                pass
         assert checks["policy"].detail.startswith(f"127.0.0.1:{nodes[1].port}: maxmemory-policy allkeys-random")
         assert "(1 of 3 servers)" in checks["policy"].detail
         assert "and 2 servers more" in checks["role"].detail
