@@ -27,9 +27,7 @@ run: $(EXTRAS)  ## Check documentation, this repository's own or DOCS=path, and 
 	@printf '\nThe report, to open in a browser: %s\n' "$(abspath $(REPORT))"
 
 test: $(DEV)  ## Run the tests; REQUIRE_ALL=1 fails what would be skipped because a service is missing
-	@# First what measures time, with the machine to itself; 5 means that there is no such test.
-	@$(bin)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
-	$(bin)/pytest -m "not alone" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(bin)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 	$(bin)/ruff check .

@@ -24,7 +24,9 @@ metadata = st.builds(
 
 
 @given(st.uuids(), text, text, st.integers(1, 65_535), st.binary(max_size=200), metadata)
-def test_every_field_survives(event_id, stream, name, schema_version, data, given_metadata):
+def test_every_field_survives(
+    event_id: UUID, stream: str, name: str, schema_version: int, data: bytes, given_metadata: Metadata
+) -> None:
     packed = pack(event_id, stream.encode(), name, schema_version, data, pack_metadata(given_metadata))
     entry = unpack(3, b"1795600215640217-4711", HEADER + packed)
     assert (entry.id, entry.stream, entry.type, entry.schema_version) == (event_id, stream, name, schema_version)
@@ -33,27 +35,27 @@ def test_every_field_survives(event_id, stream, name, schema_version, data, give
     assert (entry.version, entry.recorded_at) == (7, 1_795_600_000_000_000)
 
 
-def test_the_own_id_as_correlation_id_costs_no_byte():
+def test_the_own_id_as_correlation_id_costs_no_byte() -> None:
     event_id = UUID(int=5)
     packed = pack(event_id, b"order-1", "T", 1, b"{}", pack_metadata(Metadata()))
     assert packed.endswith(b"order-1")
     assert unpack(0, b"1-1", HEADER + packed).metadata == Metadata(correlation_id=str(event_id))
 
 
-def test_versions_beyond_32_bits_survive():
+def test_versions_beyond_32_bits_survive() -> None:
     packed = pack(UUID(int=1), b"s", "T", 1, b"{}", b"")
     header = bytes([1]) + (1).to_bytes(8, "big") + (2**40 + 3).to_bytes(6, "big")
     assert unpack(0, b"1-1", header + packed).version == 2**40 + 3
 
 
 @given(st.binary(max_size=80))
-def test_strange_bytes_are_named_as_damage(value):
+def test_strange_bytes_are_named_as_damage(value: bytes) -> None:
     with pytest.raises(LogDamaged):
         unpack(0, b"1-1", b"\x02" + value)
 
 
 @given(st.data())
-def test_a_cut_entry_never_passes_for_a_whole_one_with_other_content(data):
+def test_a_cut_entry_never_passes_for_a_whole_one_with_other_content(data: st.DataObject) -> None:
     packed = HEADER + pack(UUID(int=1), b"order-1", "T", 1, b'{"a":1}', pack_metadata(Metadata(correlation_id="c")))
     cut = data.draw(st.integers(0, len(packed) - 1))
     try:
