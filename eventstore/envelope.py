@@ -21,7 +21,7 @@ class Priority(enum.Enum):
         return self is Priority.HIGH or self is Priority.CRITICAL
 
 
-class Metadata(Struct, frozen=True, kw_only=True):
+class Metadata(Struct, frozen=True, kw_only=True, gc=False):
     """What surrounds an event. `correlation_id` groups one business transaction; it defaults to the one of the
     first cause, else to the id of the first event of the call. `causation_id` is the id of the event that caused
     this one; `causes=` fills it in."""
@@ -34,7 +34,7 @@ class Metadata(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class RecordedEvent(Struct, frozen=True):
+class RecordedEvent(Struct, frozen=True, gc=False):
     """An event as the log holds it. `version` counts within the stream, `position` within the partition, both from 1
     and without gaps. `recorded_at` is a hybrid logical clock in microseconds since 1970 (UTC): within a partition it
     never goes back, and an effect is above its causes."""
