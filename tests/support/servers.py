@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,15 @@ async def until(condition: Callable[[], bool], seconds: float = _READY_SECONDS) 
     with anyio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - another process makes it true, and sets no event of ours
             await anyio.sleep(0.01)
+
+
+async def tries(seconds: float = _READY_SECONDS) -> AsyncIterator[int]:
+    """One try after another, a moment apart, until the loop is left; the test fails if none succeeds in time."""
+    end = anyio.current_time() + seconds
+    for number in count():
+        yield number
+        assert anyio.current_time() < end, f"{number} tries in {seconds} s, and none succeeded"
+        await anyio.sleep(0.01)
 
 
 def newer_servers() -> list[str]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from infrastructure.connect import Redis, connect
 from infrastructure.errors import Unavailable
 from infrastructure.settings import RedisSettings
-from tests.support.servers import Server, free_port, redis_server, sentinel, until
+from tests.support.servers import Server, free_port, redis_server, sentinel, tries, until
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ def _starts_failover(watched: Watched) -> bool:
 
 async def _increment(redis: Redis) -> None:
     """Repeat what surely has not run."""
-    while True:
+    async for _ in tries():
         try:
             (reply,) = await redis.run("n", ("INCR", "n"))
         except Unavailable as error:
@@ -104,4 +104,3 @@ async def _increment(redis: Redis) -> None:
         else:
             if not isinstance(reply, Exception):
                 return
-        await anyio.sleep(0.02)
