@@ -67,9 +67,10 @@ async def import_events(
     on_progress: OnProgress | None = None,
     stop_requested: Callable[[], bool] | None = None,
 ) -> Imported:
-    """Appends the events of an NDJSON file; `stream` is for lines that name none, `name` for the audit stream. It is a job: others see and cancel
-    it. Raises JobCancelled at a safe point, and with the number of the line at fault InvalidEvent,
-    WrongExpectedVersion, IdConflict or what else an append raises; the lines before it may be in the log by then."""
+    """Appends the events of an NDJSON file; `stream` is for lines that name none, `name` for the audit stream. It is a
+    job: others see and cancel it. Raises JobCancelled at a safe point, and with the number of the line at fault
+    InvalidEvent, WrongExpectedVersion, IdConflict or what else an append raises; the lines before it may be in the log
+    by then."""
     told, stopping = on_progress or _silent, stop_requested or (lambda: False)
     with LineFile(path, stream) as file:
         checkpoints = await Checkpoints.open(store, file)

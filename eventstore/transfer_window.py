@@ -14,7 +14,7 @@ from eventstore.store import EventStore
 from eventstore.transfer_checkpoints import Checkpoints
 from eventstore.transfer_lines import Line, LineFile, Window, at_line
 
-STREAMS_AT_ONCE = 512
+STREAMS_AT_ONCE = 4_000
 CALL_EVENTS = 250
 CALL_BYTES = 1 << 20
 

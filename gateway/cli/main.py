@@ -75,7 +75,7 @@ def _run_command(arguments: list[str]) -> int:
 
         asked = set(words[: words.index("--")] if "--" in words else words)
         flags = {"json": "--json" in asked, "verbose": bool({"-v", "--verbose"} & asked), "color": False}
-        usage = _usage_error(error, words) if isinstance(error, CycloptsError) else error
+        usage = _usage_error(app, error, words) if isinstance(error, CycloptsError) else error
         return print_error(usage, frozenset(), **flags)
     return _call(command, bound, lambda: _names(app, words[0]))
 
@@ -160,17 +160,18 @@ def _names(app: "App", name: str) -> frozenset[str]:
     return frozenset(each for argument in app[name].assemble_argument_collection() for each in argument.names)
 
 
-def _usage_error(error: "CycloptsError", words: list[str]) -> Exception:
-    from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
+def _usage_error(app: "App", error: "CycloptsError", words: list[str]) -> Exception:
+    from cyclopts.exceptions import UnusedCliTokensError
 
     from gateway.cli.manners.flags import ALL
     from gateway.errors import BadRequest
 
-    command = words[0] if words and not words[0].startswith("-") else ""
-    remedy = f"eventstore {command} --help".replace("  ", " ")
-    if isinstance(error, UnknownOptionError) and error.token is not None and error.token.keyword in ALL:
-        flag = error.token.keyword
-        return BadRequest(f"{flag} has no effect on {command}", field=flag, remedy="leave it out")
+    command = words[0]
+    known = _names(app, command)
+    for flag in (word.partition("=")[0] for word in words):
+        if flag in ALL and flag not in known:
+            return BadRequest(f"{flag} has no effect on {command}", field=flag, remedy="leave it out")
+    remedy = f"eventstore {command} --help"
     if isinstance(error, UnusedCliTokensError):
         unused = " ".join(error.unused_tokens or [])
         return BadRequest(f"{command} takes no more arguments: {unused}", remedy=remedy)

@@ -1,6 +1,7 @@
 """eventstore tail"""
 
 import sys
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -70,7 +71,8 @@ async def tail(
     most = positive(limit, field="--limit")
     async with session.store() as store:
         events = await actions.follow(store, where=where, order=order, since=start)
-        await _print(session, events, idle, most)
+        async with aclosing(events):
+            await _print(session, events, idle, most)
 
 
 async def _print(session: Session, events: "Subscription", idle: float | None, most: int | None) -> None:
