@@ -18,11 +18,20 @@
 local HEADER = 15            -- bytes before the id in a stored value: u8 format, u64 recorded_at, u48 version
 local FORMAT = 1
 local HOUR = 3600 * 1000000
+local CHUNK = 4000           -- words of one redis.call: `unpack` ends near 8,000, and would end the script midway
 
 local head_key, log_key, urgent_key, dup_keys = KEYS[1], KEYS[2], KEYS[3], { KEYS[4], KEYS[5] }
 local window, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 -- include epoch.lua
+
+-- One command with any number of words behind its key; `each` gets the replies, and where their words began.
+local function in_chunks(command, key, words, each)
+  for first = 1, #words, CHUNK do
+    local reply = redis.call(command, key, unpack(words, first, math.min(first + CHUNK - 1, #words)))
+    if each then each(reply, first) end
+  end
+end
 
 local head = redis.call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at')
 if not head[4] then
@@ -55,13 +64,12 @@ end
 -- ---- what is known: ids of both buckets, later also those that this call writes ----
 
 local known = {}
-if #ids > 0 then
-  for _, bucket in ipairs(dup_keys) do
-    local found = redis.call('HMGET', bucket, unpack(ids))
+for _, bucket in ipairs(dup_keys) do
+  in_chunks('HMGET', bucket, ids, function(found, first)
     for i, at in ipairs(found) do
-      if at then known[ids[i]] = tonumber(at) end
+      if at then known[ids[first + i - 1]] = tonumber(at) end
     end
-  end
+  end)
 end
 
 local epochs
@@ -166,7 +174,7 @@ end
 
 local function write(append)
   last = math.max(now, last + 1, append.cause + 1)
-  local positions = append.length == 0 and { append.key, '0' } or { append.key }
+  local positions = append.length == 0 and { '0' } or {}
   for j = 0, append.n - 1 do
     local sent, letter = ARGV[append.first + j], string.sub(append.letters, j + 1, j + 1)
     local value = struct.pack('>BI8I6', FORMAT, last, append.actual + j + 1) .. sent
@@ -181,7 +189,7 @@ local function write(append)
       noted_ids[#noted_ids + 1] = position
     end
   end
-  redis.call('RPUSH', unpack(positions))
+  in_chunks('RPUSH', append.key, positions)
   wrote = true
   return { 'ok', append.actual + append.n, position, last, number }
 end
@@ -228,7 +236,7 @@ local function note_ids()
   set('bucket', bucket)
   set('age', string.format('%.0f', age))
   set('at', string.format('%.0f', now))
-  redis.call('HSET', dup_keys[bucket + 1], unpack(noted_ids))
+  in_chunks('HSET', dup_keys[bucket + 1], noted_ids)
 end
 
 if wrote then
