@@ -6,6 +6,7 @@ DOCS ?= .
 REPORT ?= report.html
 # By file, so that what a module's fixtures start is started once (xdist's groups do nothing under pytest 9.2).
 WORKERS ?= 4
+MINUTES ?= 10
 # More options for pytest: make test ARGS="tests/unit -k append"
 ARGS ?=
 
@@ -41,8 +42,12 @@ lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 bench: $(DEV)  ## Measure appends and reads beside Redis alone, in one run
 	$(bin)/python -m benchmarks.log
 
-soak: $(DEV)  ## Crash and restart the log under load until SECONDS=600 are over, then verify it
-	$(bin)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
+soak: $(DEV)  ## Repeat the property tests and the crashes, each round with other random steps, for MINUTES=10
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); round=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  round=$$((round + 1)); echo "round $$round"; \
+	  $(bin)/pytest tests/property $(ARGS) && $(bin)/pytest tests/integration -k "kill or crash" $(ARGS) || exit 1; \
+	done; echo "$$round rounds without a fault"
 
 constraints: $(DEV)  ## Choose the newest versions of all dependencies anew, into constraints.txt
 	$(bin)/python -m pip install --quiet uv
