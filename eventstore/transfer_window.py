@@ -61,7 +61,8 @@ async def append_window(store: EventStore, window: Window, known: frozenset[UUID
         async with limiter:
             try:
                 for call in _calls(lines):
-                    already += await _append(store, call, before)
+                    found = await _append(store, call, before)
+                    already += found  # not in one statement: that reads `already` before it waits
             except EventStoreError as error:
                 failures.append(error)
 
