@@ -52,7 +52,7 @@ def encode(
     """Raises InvalidRequest, InvalidEvent, TooLarge or IdConflict; nothing has been sent then."""
     new = [_new_event(e) for e in _checked_batch(events, limits)]
     ids, own_ids = _ids(new)
-    call = _with_causes(metadata or Metadata(), causes)
+    call = _with_causes(_checked_metadata(metadata) or Metadata(), _checked_causes(causes))
     name, stored = stream.encode(), _stored_metadata(new, ids, call)
     packed = tuple(
         codec.pack(event_id, name, *types.encode(event.data), about)
@@ -83,7 +83,26 @@ def _checked_batch(events: Sequence[object], limits: LogSettings) -> Sequence[ob
 
 
 def _new_event(event: object) -> NewEvent:
-    return event if isinstance(event, NewEvent) else NewEvent(data=event)
+    if not isinstance(event, NewEvent):
+        return NewEvent(data=event)
+    _checked_metadata(event.metadata)
+    return event
+
+
+def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
+    if metadata is not None and not isinstance(metadata, Metadata):
+        raise InvalidRequest(
+            f"metadata is a {type(metadata).__name__}", field="metadata", remedy="give eventstore.Metadata(...)"
+        )
+    return metadata
+
+
+def _checked_causes(causes: Sequence[Cause]) -> Sequence[Cause]:
+    if not isinstance(causes, Sequence) or not all(isinstance(cause, Cause) for cause in causes):
+        raise InvalidRequest(
+            "causes must be a list of receipts and recorded events", field="causes", remedy="causes=[receipt]"
+        )
+    return causes
 
 
 def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
@@ -105,14 +124,14 @@ def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
 
 
 def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
-    """The call's metadata, with what the newest cause says where the caller said nothing."""
+    """The call's metadata, with what the newest causes say where the caller said nothing. A receipt knows no
+    correlation id, so it does not hide that of an older event."""
     if not causes:
         return metadata
-    newest = max(causes, key=lambda c: c.recorded_at)
-    if isinstance(newest, RecordedEvent):
-        correlation, cause_id = newest.metadata.correlation_id, newest.id
-    else:
-        correlation, cause_id = None, newest.ids[-1]
+    newest, *older = sorted(causes, key=lambda c: c.recorded_at, reverse=True)
+    cause_id = newest.id if isinstance(newest, RecordedEvent) else newest.ids[-1]
+    known = (c.metadata.correlation_id for c in (newest, *older) if isinstance(c, RecordedEvent))
+    correlation = next(known, None)
     return _replaced(metadata, metadata.correlation_id or correlation, metadata.causation_id or str(cause_id))
 
 

@@ -23,8 +23,8 @@ class Priority(enum.Enum):
 
 class Metadata(Struct, frozen=True, kw_only=True, gc=False):
     """What surrounds an event. `correlation_id` groups one business transaction; it defaults to the one of the
-    first cause, else to the id of the first event of the call. `causation_id` is the id of the event that caused
-    this one; `causes=` fills it in."""
+    newest event among the causes, else to the id of the first event of the call. `causation_id` is the id of the event
+    that caused this one; `causes=` fills it in."""
 
     correlation_id: str | None = None
     causation_id: str | None = None

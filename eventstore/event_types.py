@@ -144,7 +144,8 @@ class EventTypes:
 
     def _encode_untyped(self, event: Untyped) -> tuple[str, int, bytes]:
         plain_name(event.type, "event type")
-        if len(event.type) > MAX_TYPE_BYTES or not 1 <= event.schema_version <= MAX_SCHEMA_VERSION:
+        version = event.schema_version
+        if len(event.type) > MAX_TYPE_BYTES or not isinstance(version, int) or not 1 <= version <= MAX_SCHEMA_VERSION:
             raise InvalidEvent(f"type {event.type[:40]!r}, schema version {event.schema_version}", field="type")
         _refuse_not_a_number(event.data, event.type)
         encoded = self._to_json(event.data, event.type)

@@ -26,16 +26,16 @@ def stream_name(name: str) -> str:
 
 def publishable(name: str) -> str:
     """The name, if a publisher may append to that stream: names that begin with `$` are the system's own."""
-    if name.startswith("$"):
+    if stream_name(name).startswith("$"):
         raise InvalidRequest(
             f"stream {name!r} is a system stream", field="stream", remedy="choose a name that does not begin with $"
         )
-    return stream_name(name)
+    return name
 
 
 def plain_name(name: str, what: str) -> str:
     """The name of a group, saga, projection or event type."""
-    if not _PLAIN.fullmatch(name):
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name):
         raise InvalidRequest(f"{what} {name!r} is not usable", field=what, remedy="use letters, digits, _ . and -")
     return name
 

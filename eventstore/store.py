@@ -11,6 +11,7 @@ from eventstore import append, audit, read
 from eventstore.append import Cause
 from eventstore.cursor import Cursor
 from eventstore.envelope import Metadata, Receipt, RecordedEvent
+from eventstore.errors import InvalidRequest
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
 from eventstore.group_commit import GroupCommit
@@ -74,8 +75,11 @@ class EventStore:
     ) -> Receipt:
         """`append`, system streams too: for the packages that keep one."""
         log = self.log
+        seconds = log.settings.append_timeout_seconds if timeout_seconds is None else timeout_seconds
+        if not seconds > 0:
+            raise InvalidRequest(f"a timeout of {seconds} s", field="timeout_seconds", remedy="give seconds above 0")
         encoded = append.encode(stream, events, expected, causes, metadata, log.types, log.settings, log.partitions)
-        return await self._writers.commit(encoded, timeout_seconds or log.settings.append_timeout_seconds)
+        return await self._writers.commit(encoded, seconds)
 
     def read(
         self, stream: str, *, from_version: int | None = None, backwards: bool = False, limit: int | None = None
