@@ -173,7 +173,7 @@ class PartitionWriter:
         pause = FIRST_PAUSE_SECONDS
         while call.wanted:
             try:
-                replies = await self._try(call)
+                self._settle(call, await self._try(call))
             except EventStoreError as error:
                 call.last_failure = error
                 if not isinstance(error, Unavailable) or error.reason in FINAL:
@@ -185,7 +185,6 @@ class PartitionWriter:
                 call.fail(EventStoreError(f"append failed: {error!r}", remedy="report this"))
                 return
             else:
-                self._settle(call, replies)
                 return
             await anyio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
