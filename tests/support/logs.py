@@ -3,36 +3,18 @@
 import re
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from itertools import count
-
-from msgspec import Struct
 
 from eventstore import EventStore, Receipt, RecordedEvent
 from eventstore.partitions import partition_of
-from infrastructure.settings import LogSettings, RedisSettings, Settings
-from tests.support.servers import Server, redis_server
-
-
-class Noted(Struct, frozen=True):
-    n: int
-    text: str = ""
+from tests.support.servers import Server, redis_server, until
+from tests.support.stores import Noted
 
 
 def debuggable_server(*args: str, port: int | None = None) -> AbstractAsyncContextManager[Server]:
     """A server that can be told to forget (`Failover`)."""
     return redis_server(args=["--enable-debug-command", "yes", *args], port=port)
-
-
-@asynccontextmanager
-async def open_store(
-    redis: RedisSettings, *, partitions: int = 4, prefix: str = "es", known: bool = True, durability: str = "memory"
-) -> AsyncIterator[EventStore]:
-    settings = Settings(
-        redis=redis, eventstore=LogSettings(prefix=prefix, partitions=partitions, durability=durability)
-    )
-    async with EventStore.open(settings=settings, types=[Noted] if known else []) as store:
-        yield store
 
 
 def stream_in(partition: int, partitions: int, category: str = "order") -> str:
@@ -66,6 +48,15 @@ class Failover:
     def restart(self) -> None:
         """Another process, nothing lost."""
         self._server.admin("DEBUG", "CHANGE-REPL-ID")
+
+
+async def all_replicated(master: Server, replica: Server) -> None:
+    """Until the replica has all that the master has. (WAIT on a connection that wrote nothing waits for nothing.)"""
+    await until(lambda: _offset(replica) >= _offset(master))
+
+
+def _offset(server: Server) -> int:
+    return int(re.findall(rb"master_repl_offset:(\d+)", server.admin("INFO", "replication"))[0])
 
 
 def restart_process(server: Server) -> None:

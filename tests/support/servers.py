@@ -23,6 +23,10 @@ _BUS_OFFSET = 10_000  # a Cluster node also listens there
 _READY_SECONDS = 20.0
 
 
+LIVE: "list[Server]" = []
+"""The lone servers that run now."""
+
+
 class Server:
     """A server process. `admin` is a client of its own, so that tests do not ask the code under test."""
 
@@ -72,8 +76,11 @@ async def redis_server(
         server = Server(_launch([binary, *listen, *plain, *args], Path(folder)), chosen, Path(folder))
         try:
             await until(lambda: _accepts(server))
+            LIVE.append(server)
             yield server
         finally:
+            if server in LIVE:
+                LIVE.remove(server)
             server.close()
 
 

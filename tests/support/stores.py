@@ -1,30 +1,44 @@
 """A log of its own for each test, on a server that tests share."""
 
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-from eventstore.store import EventStore
+from msgspec import Struct
+
+from eventstore import EventStore
 from infrastructure.settings import LogSettings, RedisSettings, Settings
 from tests.support.servers import Server
 
 
-def settings_of(server: Server, **log: Any) -> Settings:
-    """Settings of a new log under a fresh prefix; four partitions unless `log` says otherwise."""
-    chosen = {"prefix": f"t-{uuid4().hex[:8]}", "partitions": 4, **log}
-    return Settings(redis=RedisSettings(url=server.settings.url), eventstore=LogSettings(**chosen))
+class Noted(Struct, frozen=True):
+    n: int
+    text: str = ""
+
+
+def settings_of(where: Server | RedisSettings, **log: Any) -> Settings:
+    """Settings of a log with four partitions, unless `log` says otherwise: on a shared server under a fresh prefix, on
+    one that is given by its settings under the usual one."""
+    if isinstance(where, Server):
+        chosen = {"prefix": f"t-{uuid4().hex[:8]}", "partitions": 4, **log}
+        return Settings(redis=where.settings, eventstore=LogSettings(**chosen))
+    return Settings(redis=where, eventstore=LogSettings(**{"partitions": 4, "durability": "memory", **log}))
 
 
 @asynccontextmanager
-async def open_store(server: Server, **log: Any) -> AsyncIterator[EventStore]:
-    """A new log on the server, gone when the block ends."""
-    settings = settings_of(server, **log)
-    async with EventStore.open(settings=settings) as store:
+async def open_store(
+    where: Server | RedisSettings, *, types: Sequence[type[Struct]] = (Noted,), **log: Any
+) -> AsyncIterator[EventStore]:
+    """A log. On a shared server its keys go when the block ends."""
+    settings = settings_of(where, **log)
+    async with EventStore.open(settings=settings, types=types) as store:
         yield store
-    keys = server.admin("KEYS", f"{settings.eventstore.prefix}:*")
-    if keys:
-        server.admin("DEL", *keys)
+    if isinstance(where, Server):
+        keys = where.admin("KEYS", f"{settings.eventstore.prefix}:*")
+        if keys:
+            where.admin("DEL", *keys)
 
 
 def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> None:
@@ -33,3 +47,11 @@ def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> 
     server.admin("DEL", key)
     for entry_id, (field, value) in stored:
         server.admin("XADD", key, entry_id, field, change(int(entry_id.partition(b"-")[2]), value))
+
+
+_KNOWN_KEY = re.compile(rb"[\w.:-]+:(log|\{log\.\d+\.\d+\}:(log|head|urgent|dup:[01]|out|in|i:.+))", re.DOTALL)
+
+
+def strange_keys(server: Server) -> list[bytes]:
+    """Keys that no log has: left behind by a script, or spelled wrongly."""
+    return [key for key in server.admin("KEYS", "*") if not _KNOWN_KEY.fullmatch(key)]

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from eventstore import Cursor, EventStore, Receipt, RecordedEvent, Unavailable
 from eventstore.durability import Durability
 from eventstore.subscribe import Subscription, promise
-from tests.support.logs import Failover, Noted, debuggable_server, fill, open_store, stream_in
+from tests.support.logs import Failover, debuggable_server, fill, stream_in
 from tests.support.servers import Server
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 PARTITIONS = 16

@@ -7,8 +7,9 @@ import pytest
 
 from eventstore import Cursor, EventsMissing, EventStore, Filter, InvalidRequest, Metadata, Receipt, RecordedEvent
 from eventstore.read import entry_pages
-from tests.support.logs import Failover, Noted, collect, debuggable_server, fill, numbers, open_store, stream_in
+from tests.support.logs import Failover, collect, debuggable_server, fill, numbers, stream_in
 from tests.support.servers import Server
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 

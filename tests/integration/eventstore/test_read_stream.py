@@ -7,8 +7,9 @@ import pytest
 
 from eventstore import EventsMissing, EventStore, InvalidRequest, RecordedEvent, Unavailable
 from eventstore.partitions import partition_of
-from tests.support.logs import Failover, Noted, collect, debuggable_server, fill, numbers, open_store
+from tests.support.logs import Failover, collect, debuggable_server, fill, numbers
 from tests.support.servers import Server
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +144,7 @@ async def test_a_read_does_not_mix_two_histories(server: Server, store: EventSto
 
 async def test_types_that_the_process_does_not_know_read_as_dicts(server: Server, store: EventStore) -> None:
     await fill(store, "order-1", 1)
-    async with open_store(server.settings, known=False) as stranger:
+    async with open_store(server.settings, types=()) as stranger:
         (event,) = [event async for event in stranger.read("order-1")]
     assert event.data == {"n": 1, "text": ""}
 

@@ -13,17 +13,16 @@ from eventstore.subscribe import Subscription, subscribe
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
 from tests.support.logs import (
-    Noted,
     blocked_clients,
     connections_made,
     debuggable_server,
     fill,
     numbers,
-    open_store,
     restart_process,
     stream_in,
 )
 from tests.support.servers import Server, redis_cluster, until
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 ORDERS = pytest.mark.parametrize("order", ["partition", "total"])
@@ -131,7 +130,7 @@ async def test_it_begins_at_the_filter_s_time(server: Server, store: EventStore)
 
 
 async def test_an_event_that_does_not_decode_is_neither_passed_over_nor_lost(server: Server, store: EventStore) -> None:
-    async with open_store(server.settings, known=False) as stranger:
+    async with open_store(server.settings, types=()) as stranger:
         await stranger.append("order-1", [Untyped("Noted", {"n": 1})])
         await stranger.append("order-1", [Untyped("Noted", {"n": "not a number"})])
     async with aclosing(store.subscribe()) as subscription:

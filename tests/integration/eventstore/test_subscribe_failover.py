@@ -11,8 +11,9 @@ from eventstore import Cursor, EventStore, RecordedEvent
 from eventstore.epochs import LostEvents
 from eventstore.subscribe import Subscription, subscribe
 from infrastructure.settings import RedisSettings
-from tests.support.logs import Failover, debuggable_server, fill, numbers, open_store, stream_in
+from tests.support.logs import Failover, all_replicated, debuggable_server, fill, numbers, stream_in
 from tests.support.servers import Server, redis_server, sentinel, until
+from tests.support.stores import open_store
 
 pytestmark = pytest.mark.anyio
 ORDERS = pytest.mark.parametrize("order", ["partition", "total"])
@@ -198,7 +199,7 @@ async def test_a_real_promotion_of_a_replica_that_has_less() -> None:
             reports = Reports()
             async with open_store(settings) as store, aclosing(follow(store, reports)) as subscription:
                 await fill(store, STREAM, 10)
-                assert first.admin("WAIT", 1, 5000) == 1
+                await all_replicated(first, second)
                 await take(subscription, 10)
                 second.process.send_signal(signal.SIGSTOP)
                 first.admin("CLIENT", "KILL", "TYPE", "replica")  # or the events would wait for it in its socket
