@@ -21,6 +21,7 @@ else:
 
 Cause = Receipt | RecordedEvent
 _LETTERS = {Priority.LOW: ".", Priority.NORMAL: "N", Priority.HIGH: "H", Priority.CRITICAL: "C"}
+_PLAIN = Metadata()
 MAX_TEXT_BYTES = 1024
 MAX_HEADERS_BYTES = 16 * 1024
 
@@ -136,6 +137,8 @@ def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
 
 
 def _stored_metadata(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> list[bytes]:
+    if call is _PLAIN and len(events) == 1 and events[0].metadata is None:
+        return [b""]
     # Without a correlation id the first event begins a transaction: its own id is the correlation id, stored for the
     # others of the call only.
     alone = call.correlation_id is not None or len(events) == 1

@@ -53,3 +53,12 @@ async def test_after_the_end_nothing_is_started() -> None:
         pass
     with pytest.raises(Unavailable, match="closed"):
         spawn(anyio.sleep_forever)
+
+
+async def test_an_error_of_a_task_comes_out_on_leaving() -> None:
+    async def fail() -> None:
+        raise KeyError("task")
+
+    with pytest.raises(KeyError, match="task"):
+        async with owned_tasks() as spawn:
+            spawn(fail)
