@@ -37,7 +37,7 @@ async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
     app
         A module whose event types are to be checked.
     """
-    session, types = Session(flags), types_of(app)
+    session, types = Session(flags, server_checks_wanted=True), types_of(app)
     with stopping_on_signals() as stop:
         async with _server(session) as url, session.store(types) as store:
             known = list(store.log.types)

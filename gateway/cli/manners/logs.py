@@ -12,14 +12,31 @@ if TYPE_CHECKING:
 
 
 def configure_logs(session: "Session") -> None:
-    """Warnings and worse; with -v everything, with -q errors only."""
+    """Warnings and worse; with -v everything, with -q errors only. What a start says of the server each time is for
+    `up` and `doctor`: before the answer to every small question it would be noise."""
     level = logging.DEBUG if session.flags.verbose else logging.ERROR if session.flags.quiet else logging.WARNING
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, _line],
+        processors=[
+            _without_checks(session),
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _line,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Stderr(session),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_checks(session: "Session") -> Any:
+    wanted = session.flags.verbose or session.server_checks_wanted
+
+    def drop(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if event.get("event") == "server_check" and not wanted:
+            raise structlog.DropEvent
+        return event
+
+    return drop
 
 
 class _Stderr:

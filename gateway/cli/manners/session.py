@@ -23,8 +23,10 @@ DEFAULT_ROWS = 50  # of a list on a terminal
 class Session:
     """Made from the flags of a command."""
 
-    def __init__(self, flags: Flags) -> None:
+    def __init__(self, flags: Flags, *, server_checks_wanted: bool = False) -> None:
+        """`server_checks_wanted`: the command prints what the start has to say of the server."""
         self.flags = flags
+        self.server_checks_wanted = server_checks_wanted
         self.json = flags.json
         self.on_terminal = sys.stdout.isatty()
         self.color = wants_color(flags.color, on_terminal=self.on_terminal)
