@@ -35,7 +35,7 @@ lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 	$(bin)/ruff format --check .
 	$(bin)/mypy --strict
 	$(bin)/lint-imports
-	@if command -v luacheck >/dev/null; then echo luacheck --quiet .; luacheck --quiet .; \
+	@if command -v luacheck >/dev/null; then echo luacheck --quiet --no-color .; luacheck --quiet --no-color .; \
 	  elif [ "$(REQUIRE_ALL)" = 1 ]; then echo "luacheck is missing: apt-get install lua-check" >&2; exit 1; \
 	  else echo "luacheck is not installed: Lua was not checked (apt-get install lua-check)" >&2; fi
 
