@@ -46,10 +46,9 @@ class Command:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        ours = ("REDIS_", "EVENTSTORE_", "POSTGRES_")
+        ours = ("REDIS_", "EVENTSTORE_", "POSTGRES_", "COLUMNS", "LINES", "NO_COLOR", "PAGER", "LESS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = {**kept, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environment}
-        self.environment.pop("NO_COLOR", None)
 
     def run(self, *arguments: str, stdin: str | bytes = b"", **environment: str) -> Result:
         """Runs to the end."""

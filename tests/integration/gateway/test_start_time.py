@@ -2,12 +2,9 @@
 
 import time
 
-import pytest
-
 from tests.support.command import Command
 
 
-@pytest.mark.alone
 def test_help_comes_within_300_ms(cli: Command) -> None:
     def seconds() -> float:
         began = time.perf_counter()
