@@ -14,7 +14,6 @@ from eventstore.store import EventStore
 from eventstore.transfer_checkpoints import Checkpoints
 from eventstore.transfer_lines import Line, LineFile, Window, at_line
 
-STREAMS_AT_ONCE = 4_000
 CALL_EVENTS = 250
 CALL_BYTES = 1 << 20
 
@@ -52,21 +51,19 @@ async def append_window(store: EventStore, window: Window, known: frozenset[UUID
     by_stream: dict[str, list[Line]] = {}
     for line in fresh:
         by_stream.setdefault(line.stream, []).append(line)
-    limiter = anyio.CapacityLimiter(STREAMS_AT_ONCE)
     failures: list[EventStoreError] = []
     already = len(window.lines) - len(fresh)
 
     async def run(lines: list[Line]) -> None:
         nonlocal already
-        async with limiter:
-            try:
-                for call in _calls(lines):
-                    found = await _append(store, call, before)
-                    already += found  # not in one statement: that reads `already` before it waits
-            except EventStoreError as error:
-                failures.append(error)
+        try:
+            for call in _calls(lines):
+                found = await _append(store, call, before)
+                already += found  # not in one statement: that reads `already` before it waits
+        except EventStoreError as error:
+            failures.append(error)
 
-    async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:  # the window bounds their number, so that calls can be joined
         for lines in by_stream.values():
             tasks.start_soon(run, lines)
     if failures:
