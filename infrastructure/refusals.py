@@ -31,6 +31,8 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
 
 _ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
     ("max number of clients", "busy", "raise maxclients on the server, or lower redis.max_connections"),
+    # What NOAUTH becomes for a command of more than ten words, such as every call of a script.
+    ("Protocol error: unauthenticated", "authentication", "set redis.password (or put it into REDIS_URL)"),
     ("AUTH <password> called without", "authentication", "the server has no password: remove redis.password"),
     ("can't run this command", "permission", "grant the missing right to this user with ACL SETUSER"),
     ("unknown command", "unsupported", "use Redis 7.0 or later, or Valkey 8 or later"),
