@@ -5,7 +5,7 @@
 -- errors       none
 --
 -- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
--- primary is demoted, resynced and promoted again: it would give out used ids). Epochs have 16 digits: they stay strings.
+-- primary is demoted, resynced and promoted again: it would give out used ids). Epochs have 16 digits: strings they stay.
 
 local function microseconds() -- luacheck: ignore
   local time = redis.call('TIME')
