@@ -70,12 +70,13 @@ def _fsync(servers: list[Persistence], timeout_seconds: float) -> Durability:
             )
     if all(s.appendfsync == "always" for s in servers):
         return Durability("fsync")
-    if all(s.has_waitaof for s in servers):
+    # With appendfsync no the server never notes what has been synced: each WAITAOF would wait in vain.
+    if all(s.has_waitaof and s.appendfsync != "no" for s in servers):
         return Durability("fsync", ("WAITAOF", 1, 0, _milliseconds(timeout_seconds)), 1, timeout_seconds)
     raise Unavailable(
-        f"durability fsync: the server has appendfsync {servers[0].appendfsync or 'unreadable'} and no WAITAOF",
+        f"durability fsync: the server has appendfsync {servers[0].appendfsync or 'unreadable'}, and no WAITAOF for it",
         reason="unsupported",
-        remedy="CONFIG SET appendfsync always, or a server with WAITAOF (Redis 7.2, Valkey 8)",
+        remedy="CONFIG SET appendfsync always; or everysec on a server with WAITAOF (Redis 7.2, Valkey 8)",
     )
 
 

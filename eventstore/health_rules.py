@@ -120,6 +120,8 @@ def _fsync(facts: Facts) -> Check:
         return say("FAIL", "appendonly is no: nothing reaches the disk in time", "CONFIG SET appendonly yes")
     if fsync == "always":
         return say("ok", "appendfsync is always")
+    if fsync == "no":
+        return say("FAIL", "appendfsync is no: the server does not sync by itself", "CONFIG SET appendfsync always")
     if facts.has_waitaof:
         return say("ok", f"appendfsync is {fsync or 'unreadable'}: each append waits for the disk (WAITAOF)")
     if fsync is None:
