@@ -153,3 +153,11 @@ def interrupt(process: "subprocess.Popen[str]", number: signal.Signals = signal.
     process.send_signal(number)
     out, err = process.communicate(timeout=SECONDS)
     return process.returncode, out, err
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Until something is true; the test fails if it does not become so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not become true in time"
+        time.sleep(0.02)

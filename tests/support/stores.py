@@ -41,6 +41,14 @@ async def open_store(
             where.admin("DEL", *keys)
 
 
+async def forget_ids(store: EventStore) -> None:
+    """What the log remembers of ids when the duplicate window has passed: nothing."""
+    log = store.log
+    for partition in range(log.partitions):
+        for bucket in log.keys.duplicates(partition):
+            await log.redis.run(bucket, ("DEL", bucket), ("HSET", bucket, "", ""))
+
+
 def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> None:
     """Makes the stream `key` anew with the same ids, each value changed: what somebody with access to Redis can do."""
     stored = server.admin("XRANGE", key, "-", "+")

@@ -18,9 +18,9 @@ from eventstore.transfer_checkpoints import Checkpoints, ImportRunning
 from infrastructure.settings import LogSettings, Settings
 from tests.support.logs import Failover, debuggable_server
 from tests.support.servers import Server
+from tests.support.stores import forget_ids
 
 pytestmark = pytest.mark.anyio
-WINDOW_SECONDS = 0.01
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def store(server: Server) -> AsyncIterator[EventStore]:
 
 
 def opened(server: Server, prefix: str = "es") -> Any:
-    log = LogSettings(prefix=prefix, partitions=4, durability="memory", duplicate_window_seconds=WINDOW_SECONDS)
+    log = LogSettings(prefix=prefix, partitions=4, durability="memory")
     return EventStore.open(settings=Settings(redis=server.settings, eventstore=log))
 
 
@@ -95,7 +95,7 @@ async def test_every_line_is_imported_in_order(store: EventStore, file: Path) ->
 async def test_an_import_that_was_done_adds_nothing(store: EventStore, file: Path) -> None:
     write(file, 30)
     await load(store, file)
-    await anyio.sleep(5 * WINDOW_SECONDS)
+    await forget_ids(store)
     again = await load(store, file)
     assert (again.appended, again.already) == (0, 30)
     assert await contents(store) == expected(30)
@@ -137,7 +137,7 @@ async def test_killed_at_any_window_it_goes_on_and_doubles_nothing(
     with pytest.raises(Killed):
         await load(store, file)
     monkeypatch.setattr(Checkpoints, "add", add)
-    await anyio.sleep(5 * WINDOW_SECONDS)  # beyond the duplicate window, the log alone would write the rest again
+    await forget_ids(store)  # beyond the duplicate window, the log alone would write the rest again
     await store.append("note-0", [Untyped("Other", {"n": -1})])
     await load(store, file)
     found = await contents(store)
@@ -162,7 +162,7 @@ async def test_killed_in_the_middle_of_a_window_the_rest_of_it_is_appended(
     with pytest.raises((Killed, BaseExceptionGroup)):
         await load(store, file)
     monkeypatch.setattr(EventStore, "append", append)
-    await anyio.sleep(5 * WINDOW_SECONDS)
+    await forget_ids(store)
     assert sum(map(len, (await contents(store)).values())) not in {0, 30}
     await load(store, file)
     assert await contents(store) == expected(30)
@@ -185,7 +185,7 @@ async def test_where_a_failover_lost_events_they_are_imported_again(
     with pytest.raises(JobCancelled):
         await load(store, file, stop_requested=stop)
     failover.happen()
-    await anyio.sleep(5 * WINDOW_SECONDS)
+    await forget_ids(store)
     await load(store, file)
     assert await contents(store) == expected(25)
 
@@ -271,7 +271,7 @@ async def test_lines_with_versions_are_repeated_without_limit(server: Server, st
     put(file, b"".join(rows))
     async with opened(server, "copy") as copy:
         await load(copy, file)
-        await anyio.sleep(5 * WINDOW_SECONDS)
+        await forget_ids(copy)
         other = file.with_name("other.ndjson")
         put(other, b"\n" + b"".join(rows) + b"\n\n")  # another file, whose lines stand elsewhere
         done = await load(copy, other)

@@ -3,7 +3,8 @@
 import json
 import random
 import signal
-import time
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,8 @@ def test_killed_at_any_moment_it_goes_on_and_doubles_nothing(either: Command, se
     moment = random.Random(seed)
     for _ in range(3):
         running = either.start("import", "events.ndjson")
-        time.sleep(moment.uniform(0.5, 3.0))  # when it dies is what is tried, so it is left to chance
+        with suppress(subprocess.TimeoutExpired):  # when it dies is what is tried, so it is left to chance
+            running.wait(moment.uniform(0.5, 3.0))
         interrupt(running, signal.SIGKILL)
     either.ok("import", "events.ndjson")
     assert imported(either) == expected(20_000)
