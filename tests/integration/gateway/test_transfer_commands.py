@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Command, interrupt
+from tests.support.command import Command, interrupt, wait_until
 
 
 def write(file: Path, count: int, streams: int = 50) -> None:
@@ -96,9 +96,7 @@ def test_nothing_is_left_of_an_export_that_fails(cli: Command) -> None:
 
 
 def until_some_are_there(cli: Command, least: int) -> None:
-    end = time.monotonic() + 60
-    while cli.ok("--json", "log").json["events"] < least:
-        assert time.monotonic() < end
+    wait_until(lambda: cli.ok("--json", "log").json["events"] >= least, seconds=60)
 
 
 def test_ctrl_c_stops_at_a_safe_point_and_says_how_to_go_on(cli: Command) -> None:
