@@ -34,6 +34,12 @@ def valkey8(docker_engine: None) -> Iterator[str]:
     yield from _server("valkey/valkey:8")
 
 
+@pytest.fixture(scope="session", params=["redis:7", "redis:8", "valkey/valkey:8", "valkey/valkey:9"])
+def any_server(docker_engine: None, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of each server that we promise to run on, one after the other."""
+    yield from _server(request.param)
+
+
 def _server(image: str) -> Iterator[str]:
     with RedisContainer(image) as container:
         yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(container.port)}"
