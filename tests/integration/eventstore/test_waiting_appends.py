@@ -1,0 +1,231 @@
+"""Appends that wait for the server: joined, bounded, and each ended by its own verdict, deadline or leaving."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+from anyio.lowlevel import checkpoint
+from msgspec.structs import replace
+
+from eventstore import (
+    EventStore,
+    EventStoreError,
+    OutcomeUnknown,
+    Overloaded,
+    Receipt,
+    Unavailable,
+    WrongExpectedVersion,
+)
+from tests.support.recorded import recorded
+from tests.support.servers import Server, redis_server, until
+from tests.support.stores import Noted, open_store
+
+pytestmark = pytest.mark.anyio
+
+SHORT_SECONDS = 0.3
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[EventStore]:
+    async with open_store(server.settings, partitions=1, max_waiting_events=20, max_waiting_bytes=4_000) as store:
+        await store.append("warm-1", [Noted(0)])  # the server knows the script from here on
+        yield store
+
+
+@contextmanager
+def stalled(server: Server) -> Iterator[None]:
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+class Results:
+    """What appends in other tasks came to, by the number of their event."""
+
+    def __init__(self, store: EventStore, tasks: Any) -> None:
+        self._store, self._tasks = store, tasks
+        self.outcomes: dict[int, Receipt | EventStoreError] = {}
+
+    async def start(self, n: int, *, events: int = 1, text: str = "", **options: Any) -> None:
+        """Starts an append and lets it come as far as waiting."""
+        self._tasks.start_soon(self._append, n, [Noted(n, text)] * events, options)
+        await checkpoint()
+        await checkpoint()
+
+    async def _append(self, n: int, events: list[Noted], options: dict[str, Any]) -> None:
+        try:
+            self.outcomes[n] = await self._store.append(options.pop("stream", f"order-{n}"), events, **options)
+        except EventStoreError as error:
+            self.outcomes[n] = error
+
+    def of_kind(self, kind: type) -> set[int]:
+        return {n for n, outcome in self.outcomes.items() if isinstance(outcome, kind)}
+
+
+async def test_what_comes_while_a_call_is_on_its_way_is_joined_in_the_next(store: EventStore, server: Server) -> None:
+    calls = server.calls_of("evalsha")
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        with stalled(server):
+            for n in range(20):
+                await results.start(n)
+    assert results.of_kind(Receipt) == set(range(20))
+    assert server.calls_of("evalsha") - calls == 2
+
+
+async def test_each_append_of_a_joined_call_has_its_own_verdict(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        with stalled(server):
+            for n in range(1, 7):
+                await results.start(n, stream="order-1", expected=0 if n % 2 else n // 2)
+    assert results.of_kind(Receipt) == {1, 2, 4, 6}  # 1 makes the stream, 2, 4 and 6 follow; 3 and 5 come too late
+    assert results.of_kind(WrongExpectedVersion) == {3, 5}
+    assert [entry.version for entry in recorded(server, store.log)][1:] == [1, 2, 3, 4]
+
+
+async def test_too_much_that_waits_is_refused_and_surely_not_written(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        with stalled(server):
+            await results.start(1, events=20)
+            await results.start(2)
+            error = results.outcomes[2]
+            assert isinstance(error, Overloaded)
+            assert (error.waiting, error.limit, error.partition) == (20, 20, 0)
+            assert "20 events wait" in error.detail
+    assert isinstance(results.outcomes[1], Receipt)
+    assert len(recorded(server, store.log)) == 21
+    await store.append("order-2", [Noted(2)])
+
+
+async def test_what_waits_is_bounded_in_bytes_too(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        with stalled(server):
+            await results.start(1, text="x" * 3_000)
+            await results.start(2, text="x" * 3_000)
+            error = results.outcomes[2]
+            assert isinstance(error, Overloaded)
+            assert "bytes wait" in error.detail
+            await results.start(3)
+    assert results.of_kind(Receipt) == {1, 3}
+
+
+async def test_who_has_left_makes_room(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        with stalled(server):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as leaving:
+                    await Results(store, leaving).start(1, events=20)
+                    scope.cancel()
+            results = Results(store, tasks)
+            await results.start(2, events=20)
+            assert results.outcomes == {}
+    assert results.of_kind(Receipt) == {2}
+
+
+async def test_an_append_larger_than_a_joined_call_goes_alone(server: Server) -> None:
+    async with open_store(server.settings, partitions=1, max_call_events=3_000) as store:
+        await store.append("warm-1", [Noted(0)])
+        calls = server.calls_of("evalsha")
+        async with anyio.create_task_group() as tasks:
+            results = Results(store, tasks)
+            with stalled(server):
+                for n, events in enumerate([1, 1, 2_500, 1, 1]):
+                    await results.start(n, events=events)
+        assert results.of_kind(Receipt) == {0, 1, 2, 3, 4}
+        assert server.calls_of("evalsha") - calls == 4  # the first, the second, the large one, the rest
+
+
+async def test_at_the_deadline_it_is_known_what_was_never_sent(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        with stalled(server):
+            await results.start(1, timeout_seconds=SHORT_SECONDS)
+            await results.start(2, timeout_seconds=SHORT_SECONDS)
+            await until(lambda: len(results.outcomes) == 2)
+    sent, gathering = results.outcomes[1], results.outcomes[2]
+    assert isinstance(sent, OutcomeUnknown)
+    assert sent.facts["stream"] == "order-1"
+    assert "same ids" in str(sent.remedy)
+    assert isinstance(gathering, Unavailable)
+    assert (gathering.reason, gathering.maybe_ran) == ("timeout", False)
+    await store.append("order-3", [Noted(3)])  # behind the first, in whatever it became
+    assert [entry.stream for entry in recorded(server, store.log) if entry.stream == "order-2"] == []
+
+
+async def test_a_doubt_stays_when_later_tries_surely_fail(server: Server) -> None:
+    """The first try may have run; then the server is gone, and each later try is refused."""
+    impatient = replace(server.settings, socket_timeout_seconds=SHORT_SECONDS)
+    async with open_store(impatient, partitions=1) as store, anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        before = _connections_to(server)
+        await results.start(1, timeout_seconds=10 * SHORT_SECONDS)
+        await until(lambda: bool(_connections_to(server) - before))  # a second try, after the first had no answer
+        server.process.kill()
+    assert isinstance(results.outcomes[1], OutcomeUnknown)
+
+
+def _connections_to(server: Server) -> set[int]:
+    """The local ports of our connections to the server."""
+    connections = psutil.Process().net_connections("tcp")
+    return {each.laddr.port for each in connections if each.raddr and each.raddr.port == server.port}
+
+
+async def test_nothing_is_sent_again_for_somebody_who_has_gone(store: EventStore, server: Server) -> None:
+    server.admin("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(Unavailable, match="OOM"):
+        await store.append("order-1", [Noted(1)], timeout_seconds=SHORT_SECONDS)
+    server.admin("CONFIG", "SET", "maxmemory", "0")
+    await store.append("order-2", [Noted(2)])
+    assert [entry.stream for entry in recorded(server, store.log)] == ["warm-1", "order-2"]
+
+
+async def test_a_store_that_closes_waits_for_its_appends(server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        async with open_store(server.settings, partitions=1) as store:
+            results = Results(store, tasks)
+            with stalled(server):
+                for n in range(3):
+                    await results.start(n)
+        assert results.of_kind(Receipt) == {0, 1, 2}
+
+
+async def test_a_store_that_is_cancelled_leaves_nobody_waiting(server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            async with open_store(server.settings, partitions=1) as store:
+                results = Results(store, tasks)
+                with stalled(server):
+                    for n in range(3):
+                        await results.start(n)
+                    scope.cancel()
+                    await checkpoint()
+    assert isinstance(results.outcomes[0], OutcomeUnknown)
+    for n in (1, 2):
+        error = results.outcomes[n]
+        assert isinstance(error, Unavailable)
+        assert (error.reason, error.maybe_ran) == ("closed", False)
+
+
+async def test_a_closed_store_appends_no_more(server: Server) -> None:
+    async with open_store(server.settings) as store:
+        pass
+    with pytest.raises(Unavailable) as caught:
+        await store.append("order-1", [Noted(1)])
+    assert caught.value.reason == "closed"
