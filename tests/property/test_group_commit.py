@@ -7,10 +7,8 @@ failing case cannot be searched for.
 
 import os
 import random
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,9 +23,9 @@ from eventstore.verify import verify
 from infrastructure.secrets import SecretUrl
 from infrastructure.server_program import find_program
 from infrastructure.settings import RedisSettings
-from tests.support.logs import restart_process
 from tests.support.proxy import Proxy, proxy
 from tests.support.recorded import is_at_its_place, recorded
+from tests.support.restarts import restart
 from tests.support.servers import Server, redis_server, until
 from tests.support.stores import Noted, open_store
 
@@ -184,7 +182,7 @@ async def test_appends_outlast_a_restart(server: Server, seed: int) -> None:
         async with anyio.create_task_group() as tasks:
             for n, caller in enumerate(callers):
                 if n in {20, 60}:
-                    await _restart(server)
+                    await restart(server)
                 tasks.start_soon(caller.run, store, PATIENT)
                 await _turns(rng.randrange(20))
         entries = recorded(server, store.log)
@@ -222,20 +220,6 @@ def _faults(server: Server, between: Proxy, rng: random.Random) -> list[Fault]:
         await anyio.to_thread.run_sync(server.admin, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     return [*rng.choices([lose, cut, kill, mend, stall], k=5), mend]
-
-
-async def _restart(server: Server) -> None:
-    await until(lambda: _listens(server.port))
-    with suppress(ConnectionError):
-        await anyio.to_thread.run_sync(restart_process, server)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 async def _run_under_faults(

@@ -22,7 +22,8 @@ from eventstore import (
     WrongExpectedVersion,
 )
 from eventstore.verify import verify
-from tests.support.logs import restart_process, stream_in
+from tests.support.logs import stream_in
+from tests.support.restarts import restart
 from tests.support.servers import Server, redis_server
 from tests.support.stores import Noted, open_store
 
@@ -196,7 +197,7 @@ async def test_a_receipt_is_the_same_after_a_restart_and_the_epoch_is_another() 
     args = ["--enable-debug-command", "local", "--appendonly", "yes", "--appendfsync", "always"]
     async with redis_server(args=args) as server, open_store(server) as store:
         first = await store.append("order-1", events(A))
-        restart_process(server)
+        await restart(server)
         assert await store.append("order-1", events(A), expected=0) == first
         second = await store.append("order-1", events(B))
         assert (second.version, second.position) == (2, first.position + 1)
