@@ -2,7 +2,7 @@
 
 A cut inside of a script's writes leaves the beginning of its MULTI in the file of Redis 7.0 and 8.0 and Valkey 8.1;
 9.1.2 is mended (valkey-io/valkey#4342). Such a server does not apply it when it loads the file, but the *next* start
-does, as part of the transaction that was written behind it. So there a server is cut once; Valkey as we embed it, often.
+does, as part of the transaction that was written behind it. So there a server is cut once, ours often.
 """
 
 import os
