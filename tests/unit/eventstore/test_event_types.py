@@ -1,10 +1,11 @@
 """What may be an event, and what becomes of its data between releases."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
-from msgspec import Struct, defstruct
+from msgspec import Meta, Raw, Struct, defstruct
 
 from eventstore.envelope import Untyped
 from eventstore.errors import EventTypeError, InvalidEvent
@@ -22,6 +23,24 @@ class Measured(Struct, frozen=True):
 
 class Node(Struct, frozen=True):
     children: list["Node"] = []
+
+
+class Counted(Struct):
+    n: Annotated[int, Meta(ge=0)]
+    raw: Raw = Raw(b"1")
+
+
+class Picky(Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n > 9:
+            raise KeyError(self.n)
+
+
+@dataclass
+class Point:
+    x: float
 
 
 def test_a_bare_struct_is_an_event_of_its_class_name() -> None:
@@ -130,3 +149,56 @@ def test_a_strict_store_refuses_a_type_that_it_does_not_know() -> None:
     assert types.encode(Untyped("OrderPlaced", {"total": 1}))[0] == "OrderPlaced"
     with pytest.raises(InvalidEvent, match="strict_types"):
         types.encode(Untyped("Strange", {}))
+
+
+def unset() -> Counted:
+    counted = Counted(1)
+    del counted.n
+    return counted
+
+
+def nested(depth: int) -> list[Any]:
+    data: list[Any] = []
+    for _ in range(depth):
+        data = [data]
+    return data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [Measured(1, {"a": object()}), Measured(1, {"a": nested(5_000)}), Untyped("T", nested(5_000)), unset()],
+    ids=["an object", "deep in a field", "deep", "an unset field"],
+)
+def test_what_cannot_be_written_is_an_invalid_event(data: Any) -> None:
+    with pytest.raises(InvalidEvent, match="cannot be written"):
+        EventTypes().encode(data)
+
+
+@pytest.mark.parametrize("data", [Counted("1"), Counted(-1), Counted(1, Raw(b"{oops"))])  # type: ignore[arg-type]
+def test_what_could_not_be_read_again_is_refused(data: Any) -> None:
+    with pytest.raises(InvalidEvent, match="does not decode") as caught:
+        EventTypes().encode(data)
+    assert caught.value.remedy is not None
+
+
+@pytest.mark.parametrize("data", [{"p": Point(math.nan)}, Measured(math.nan)])
+def test_what_json_cannot_hold_is_found_inside_of_objects(data: Any) -> None:
+    with pytest.raises(InvalidEvent, match="nan"):
+        EventTypes().encode(Untyped("T", data))
+
+
+def test_whatever_an_upcaster_or_the_struct_raises_is_an_invalid_event() -> None:
+    @event(version=2, upcasters={1: lambda old: {"total": old["gone"]}})
+    class Moved(Struct):
+        total: int
+
+    types = EventTypes([Moved, Picky])
+    with pytest.raises(InvalidEvent, match="KeyError: 'gone'"):
+        types.decode("Moved", 1, b"{}")
+    with pytest.raises(InvalidEvent, match="KeyError: 10"):
+        types.decode("Picky", 1, b'{"n": 10}')
+
+
+def test_annotations_that_name_nothing_are_an_error_of_the_type() -> None:
+    with pytest.raises(EventTypeError, match="Nowhere"):
+        EventTypes([defstruct("Odd", [("n", "Nowhere")])])
