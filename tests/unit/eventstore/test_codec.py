@@ -63,3 +63,17 @@ def test_a_cut_entry_never_passes_for_a_whole_one_with_other_content(data: st.Da
     except LogDamaged:
         return
     assert entry.data == b'{"a":1}'
+
+
+def test_format_1_opens_for_ever() -> None:
+    stored = bytes.fromhex(
+        "0100066116b42a82400000000000070199f2c40000700080000000000000010000001a00020b4f72646572506c616365647b22746f"
+        "74616c223a39397d00086f726465722dc3a996a3632d31a3632d30c0a3616461a44849474881a16ba176"
+    )
+    entry = unpack(3, b"1795600215640217-4711", stored)
+    assert (entry.id, entry.stream, entry.version) == (UUID("0199f2c4-0000-7000-8000-000000000001"), "order-é", 7)
+    assert (entry.type, entry.schema_version, entry.data) == ("OrderPlaced", 2, b'{"total":99}')
+    assert entry.recorded_at == 1_795_600_000_123_456
+    assert entry.metadata == Metadata(
+        correlation_id="c-1", causation_id="c-0", actor="ada", priority=Priority.HIGH, headers={"k": "v"}
+    )
