@@ -20,9 +20,8 @@ from anyio.lowlevel import checkpoint
 from eventstore import EventStore, Expected, NewEvent, OutcomeUnknown, Overloaded, Receipt, Unavailable
 from eventstore.codec import Entry
 from eventstore.verify import verify
-from infrastructure.secrets import SecretUrl
 from infrastructure.server_program import find_program
-from infrastructure.settings import RedisSettings
+from tests.support.impatient import impatient_store
 from tests.support.proxy import Proxy, proxy
 from tests.support.recorded import is_at_its_place, recorded
 from tests.support.restarts import restart
@@ -128,7 +127,7 @@ async def _repeat_all(store: EventStore, callers: Sequence[Caller]) -> None:
 @pytest.mark.parametrize("expected", [Expected.ANY, 0], ids=["any", "exact"])
 async def test_an_append_outlasts_a_stall(server: Server, expected: Expected | int) -> None:
     """C04: an append without caller ids, and a server that stalls for longer than the socket timeout."""
-    async with open_store(_impatient(server.port)) as store:
+    async with impatient_store(server.port, ANSWER_SECONDS) as store:
         server.admin("CLIENT", "PAUSE", STALL_MS, "ALL")
         receipt = await store.append("order-1", [Noted(1)], expected=expected, timeout_seconds=PATIENT)
     await _all_has_arrived(server)
@@ -140,7 +139,7 @@ async def test_an_append_outlasts_a_stall(server: Server, expected: Expected | i
 @pytest.mark.parametrize("expected", [Expected.ANY, 0], ids=["any", "exact"])
 async def test_a_stall_beyond_the_deadline_is_an_unknown_outcome(server: Server, expected: Expected | int) -> None:
     """C04 again, for a caller who does not wait so long; its advice, to repeat with the same ids, is good."""
-    async with open_store(_impatient(server.port)) as store:
+    async with impatient_store(server.port, ANSWER_SECONDS) as store:
         server.admin("CLIENT", "PAUSE", STALL_MS, "ALL")
         with pytest.raises(OutcomeUnknown) as caught:
             await store.append("order-1", [Noted(1)], expected=expected, timeout_seconds=ANSWER_SECONDS * 1.5)
@@ -159,7 +158,7 @@ async def test_outcomes_say_what_the_log_holds(server: Server, seed: int) -> Non
     rng = random.Random(seed)
     callers = [_any_caller(rng, n) for n in range(80)]
     limits: dict[str, Any] = {"partitions": rng.choice([1, 3]), "max_waiting_events": rng.choice([10_000, 10_000, 40])}
-    async with proxy(server.port) as between, open_store(_impatient(between.port), **limits) as store:
+    async with proxy(server.port) as between, impatient_store(between.port, ANSWER_SECONDS, **limits) as store:
         patient = await _run_under_faults(store, callers, rng, _faults(server, between, rng))
     await _all_has_arrived(server)
     entries = recorded(server, store.log)
@@ -178,7 +177,7 @@ async def test_outcomes_say_what_the_log_holds(server: Server, seed: int) -> Non
 async def test_appends_outlast_a_restart(server: Server, seed: int) -> None:
     rng = random.Random(seed)
     callers = [_any_caller(rng, n) for n in range(80)]
-    async with open_store(_impatient(server.port), partitions=2) as store:
+    async with impatient_store(server.port, ANSWER_SECONDS, partitions=2) as store:
         async with anyio.create_task_group() as tasks:
             for n, caller in enumerate(callers):
                 if n in {20, 60}:
@@ -196,11 +195,6 @@ def _any_caller(rng: random.Random, n: int) -> Caller:
     stream = f"order-{rng.randrange(4)}" if shared else f"own-{n}"
     expected = Expected.ANY if shared or rng.random() < 0.5 else 0
     return Caller(n, stream, expected, rng.randint(1, 4))
-
-
-def _impatient(port: int) -> RedisSettings:
-    url = SecretUrl(f"redis://127.0.0.1:{port}")
-    return RedisSettings(url=url, socket_timeout_seconds=ANSWER_SECONDS, connect_timeout_seconds=PATIENT)
 
 
 def _faults(server: Server, between: Proxy, rng: random.Random) -> list[Fault]:

@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from msgspec.structs import replace
 
 from eventstore import DurabilityNotReached, NewEvent, Unavailable
 from infrastructure.server_program import find_program
-from infrastructure.settings import RedisSettings
+from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
 from tests.support.servers import Server, newer_servers, redis_server, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 
+SHORT_SECONDS = 1.0
 NEWER = [find_program(), *newer_servers()]
 
 
@@ -83,10 +83,6 @@ async def a_pair(binary: str) -> AsyncIterator[tuple[Server, Server]]:
         yield primary, replica
 
 
-def impatient(server: Server) -> RedisSettings:
-    return replace(server.settings, socket_timeout_seconds=1.0)
-
-
 @pytest.mark.parametrize("binary", ["redis-server", find_program()])
 async def test_an_acknowledged_append_is_on_the_replica(binary: str) -> None:
     async with a_pair(binary) as (primary, replica), open_store(primary.settings, durability="replicas:1") as store:
@@ -98,7 +94,7 @@ async def test_an_acknowledged_append_is_on_the_replica(binary: str) -> None:
 async def test_an_append_that_no_replica_has_is_told_with_its_receipt_and_so_is_its_repeat(binary: str) -> None:
     event = [NewEvent(id=uuid4(), data=Noted(1))]
     async with a_pair(binary) as (primary, replica):
-        async with open_store(impatient(primary), durability="replicas:1") as store:
+        async with impatient_store(primary.port, SHORT_SECONDS, durability="replicas:1") as store:
             os.kill(replica.process.pid, signal.SIGSTOP)
             errors = []
             for _ in range(2):
@@ -106,7 +102,9 @@ async def test_an_append_that_no_replica_has_is_told_with_its_receipt_and_so_is_
                     await store.append("order-1", event)
                 errors.append(caught.value)
         assert errors[0].receipt == errors[1].receipt
-        async with open_store(impatient(primary), durability="replicas:1") as other:  # whose connection wrote nothing
+        async with impatient_store(
+            primary.port, SHORT_SECONDS, durability="replicas:1"
+        ) as other:  # whose connection wrote nothing
             with pytest.raises(DurabilityNotReached):
                 await other.append("order-1", event)
             os.kill(replica.process.pid, signal.SIGCONT)

@@ -10,7 +10,6 @@ import anyio
 import psutil
 import pytest
 from anyio.lowlevel import checkpoint
-from msgspec.structs import replace
 
 from eventstore import (
     EventStore,
@@ -21,6 +20,7 @@ from eventstore import (
     Unavailable,
     WrongExpectedVersion,
 )
+from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
 from tests.support.servers import Server, redis_server, until
 from tests.support.stores import Noted, open_store
@@ -170,8 +170,7 @@ async def test_at_the_deadline_it_is_known_what_was_never_sent(store: EventStore
 
 async def test_a_doubt_stays_when_later_tries_surely_fail(server: Server) -> None:
     """The first try may have run; then the server is gone, and each later try is refused."""
-    impatient = replace(server.settings, socket_timeout_seconds=SHORT_SECONDS)
-    async with open_store(impatient, partitions=1) as store, anyio.create_task_group() as tasks:
+    async with impatient_store(server.port, SHORT_SECONDS, partitions=1) as store, anyio.create_task_group() as tasks:
         results = Results(store, tasks)
         os.kill(server.process.pid, signal.SIGSTOP)
         before = _connections_to(server)
