@@ -16,10 +16,10 @@ from redis.exceptions import ResponseError
 from eventstore.append import Append, arguments
 from eventstore.envelope import Receipt
 from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
-from eventstore.log import Log
+from eventstore.log import Log, refused
 from eventstore.verdict import receipt_or_error
 from infrastructure import lua
-from infrastructure.connect import Reply, refusal
+from infrastructure.connect import Reply
 from infrastructure.tasks import Spawn
 
 MAX_APPENDS = 256
@@ -202,7 +202,7 @@ class PartitionWriter:
             raise
         if isinstance(replies[0], ResponseError):
             call.may_have_run = before
-            raise refusal(replies[0])
+            raise refused(replies[0])
         return replies
 
     def _settle(self, call: _Call, replies: list[Reply]) -> None:

@@ -14,10 +14,10 @@ from eventstore import health_rules as rules
 from eventstore.errors import Unavailable
 from eventstore.health_rules import Check, Facts
 from eventstore.keys import Keys, log_key
-from eventstore.pages import together
 from infrastructure import lua
 from infrastructure.connect import Command, Redis, Reply, refusal
 from infrastructure.settings import Settings
+from infrastructure.tasks import together
 
 __all__ = ["Check", "check", "refuse_unsafe"]
 

@@ -1,20 +1,23 @@
 """The log of one server: what every operation needs to know of it, and how it is made."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-import anyio
 from msgspec import Struct
+from redis.exceptions import ResponseError
 
 from eventstore import durability
 from eventstore.codec import Entry, unpack
 from eventstore.durability import Durability
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import LogDamaged
+from eventstore.errors import EventStoreError, LogDamaged
 from eventstore.event_types import EventTypes
 from eventstore.keys import Keys, log_key
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
+from infrastructure.refusals import code_of
 from infrastructure.settings import LogSettings, Settings
+from infrastructure.tasks import together
 
 FORMAT = "1"
 _create = lua.load("eventstore", "create_log")
@@ -54,17 +57,20 @@ async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct
     limits = settings.eventstore
     partitions, window_us = await _fixed(redis, limits)
     keys = Keys(limits.prefix, partitions)
-    async with anyio.create_task_group() as tasks:
-        for partition in range(partitions):
-            tasks.start_soon(_make_partition, redis, keys, partition)
+    await together([partial(_make_partition, redis, keys, partition) for partition in range(partitions)])
     level = await durability.choose(redis, limits.durability, settings.redis.socket_timeout_seconds / 2)
     return Log(redis, keys, partitions, window_us, level, EventTypes(types, strict=limits.strict_types), limits)
 
 
 async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
     wanted = (FORMAT, limits.partitions, int(limits.duplicate_window_seconds * 1_000_000))
-    reply = _answer(await lua.call(redis, _create, [log_key(limits.prefix)], wanted))
-    stored_format, partitions, window_us = (int(value) for value in reply)
+    key = log_key(limits.prefix)
+    (reply,) = await lua.call(redis, _create, [key], wanted)
+    if _is_foreign(reply):
+        raise LogDamaged(
+            f"{key} is no log: another program uses that key", remedy="choose another prefix: EVENTSTORE_PREFIX"
+        )
+    stored_format, partitions, window_us = (int(value) for value in _answer(reply))
     if stored_format != int(FORMAT):
         raise LogDamaged(f"the log has format {stored_format}, this release reads {FORMAT}", remedy="use its release")
     return partitions, window_us
@@ -72,13 +78,28 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
 
 async def _make_partition(redis: Redis, keys: Keys, p: int) -> None:
     fixed = [keys.head(p), keys.events(p), keys.urgent(p), *keys.duplicates(p), keys.outgoing(p), keys.incoming(p)]
-    _answer(await lua.call(redis, _create_partition, fixed, []))
+    _answer((await lua.call(redis, _create_partition, fixed, []))[0])
 
 
-def _answer(replies: Sequence[Reply]) -> Reply:
-    if isinstance(replies[0], Exception):
-        raise refusal(replies[0])
-    return replies[0]
+def _is_foreign(reply: Reply) -> bool:
+    """A key of another type, or a hash that holds something else."""
+    return code_of(reply) == "WRONGTYPE" if isinstance(reply, ResponseError) else None in reply
+
+
+def _answer(reply: Reply) -> Reply:
+    if isinstance(reply, ResponseError):
+        raise refused(reply)
+    return reply
+
+
+def refused(error: Exception) -> EventStoreError:
+    """What the refusal of a script of ours means."""
+    if code_of(error) != "NOPARTITION":
+        return refusal(error)
+    return LogDamaged(
+        f"a partition of the log is gone: {str(error).removeprefix('NOPARTITION ')}",
+        remedy="restore a backup; if the log was deleted on purpose (FLUSHALL), open it again, which makes a new one",
+    )
 
 
 def entries_of(partition: int, reply: Sequence[Sequence[object]]) -> list[Entry]:

@@ -4,23 +4,19 @@ A page is bounded by events and by bytes, and comes with what the log looked lik
 the epochs with which a reader compares its own history.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import anyio
 from msgspec import Struct
 
 from eventstore.codec import Entry, unpack_at
 from eventstore.errors import EventsMissing, Unavailable
-from eventstore.log import Log
+from eventstore.log import Log, refused
 from infrastructure import lua
-from infrastructure.connect import Command, Reply, refusal
-
-T = TypeVar("T")
+from infrastructure.connect import Command, Reply
 
 EVENTS_PER_PAGE = 1_000
 BYTES_PER_PAGE = 1 << 20
-AT_ONCE = 32  # calls of one reader in flight
 MOVING = {"cluster", "read-only"}  # refusals that end when a slot has moved or a failover is over
 MOVING_SECONDS = 5.0
 MOVING_PAUSE_SECONDS = 0.05
@@ -117,31 +113,8 @@ async def ask(
             replies = await lua.call(log.redis, script, keys, args, *then, longer_by=longer_by)
             if not isinstance(replies[0], Exception):
                 return replies
-            raise refusal(replies[0])
+            raise refused(replies[0])
         except Unavailable as error:
             if error.reason not in MOVING or anyio.current_time() > deadline:
                 raise
         await anyio.sleep(MOVING_PAUSE_SECONDS)
-
-
-async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """The results of all calls, made concurrently, in their order. Raises the first error when all have ended."""
-    if len(calls) == 1:
-        return [await calls[0]()]
-    results: dict[int, T] = {}
-    failures: list[Exception] = []
-    turn = anyio.CapacityLimiter(AT_ONCE)
-
-    async def run(i: int, call: Callable[[], Awaitable[T]]) -> None:
-        async with turn:
-            try:
-                results[i] = await call()
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the group
-                failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for i, call in enumerate(calls):
-            tasks.start_soon(run, i, call)
-    if failures:
-        raise failures[0]
-    return [results[i] for i in range(len(calls))]

@@ -18,10 +18,11 @@ from eventstore.errors import EventsMissing, InvalidRequest
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.names import stream_name
-from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, partition_page, stream_page, together
+from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, partition_page, stream_page
 from eventstore.partitions import partition_of
 from eventstore.scan import Scan
 from infrastructure import lua
+from infrastructure.tasks import together
 
 Order = Literal["partition", "total"]
 

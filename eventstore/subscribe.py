@@ -23,9 +23,10 @@ from eventstore.epochs import LostEvents, Observer
 from eventstore.errors import Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
-from eventstore.pages import Page, ask, partition_page, together
+from eventstore.pages import Page, ask, partition_page
 from eventstore.wakeup import Wakeup
 from infrastructure import lua
+from infrastructure.tasks import together
 
 EVENTS_PER_PARTITION, EVENTS_IN_ALL = 1_024, 32_768
 BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 64 << 20

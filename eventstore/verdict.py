@@ -29,7 +29,7 @@ def receipt_or_error(append: Append, verdict: Sequence[Reply]) -> Receipt | Even
             return ClockDrift(append.stream, append.cause_at, server_at)
         case [b"damaged", detail]:
             return LogDamaged(
-                f"{append.stream} cannot be read: {detail.decode(errors='replace')}",
+                f"{append.stream} cannot be appended to: {detail.decode(errors='replace')}",
                 remedy="eventstore verify tells the extent; another program may write under the log's prefix",
             )
     return LogDamaged(f"append.lua answered {verdict!r}")

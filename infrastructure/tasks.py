@@ -1,13 +1,16 @@
-"""Background tasks with an owner."""
+"""Tasks: in the background with an owner, and several calls at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from infrastructure.errors import Unavailable
+
+T = TypeVar("T")
+AT_ONCE = 32  # calls of one `together` in flight
 
 Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
@@ -65,3 +68,27 @@ class _Owned:
         for task in self._tasks:
             task.cancel()
         await self.ended()
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The results of all calls in their order; they are made concurrently, at most 32 at once. Raises the first error,
+    not in a group, when all have ended."""
+    if len(calls) == 1:
+        return [await calls[0]()]
+    results: dict[int, T] = {}
+    failures: list[Exception] = []
+    turn = anyio.CapacityLimiter(AT_ONCE)
+
+    async def run(i: int, call: Callable[[], Awaitable[T]]) -> None:
+        async with turn:
+            try:
+                results[i] = await call()
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the group
+                failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for i, call in enumerate(calls):
+            tasks.start_soon(run, i, call)
+    if failures:
+        raise failures[0]
+    return [results[i] for i in range(len(calls))]

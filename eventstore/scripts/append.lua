@@ -10,7 +10,7 @@
 --       "version", actual
 --       "id", place of the event in the append, why, stream, version, position of the event that has the id
 --       "drift", TIME of the server
---       "damaged", why the stream cannot be read: its key is of another type, an entry is missing
+--       "damaged", why it cannot be appended: a key is of another type, an entry is missing
 -- errors NOPARTITION: the partition was never made. Nothing is written.
 --
 -- PROTOCOLS: order of checks in section 0, epochs in section 6.
@@ -159,16 +159,33 @@ local function refused(append)
   if append.cause > now + HOUR and append.cause > last then return { 'drift', now } end
 end
 
+-- What the index of urgent events would not take must be known before the log has it.
+local function check_urgent(append)
+  if not string.find(append.letters, '[HC]') then return end
+  local newest = redis.call('XREVRANGE', urgent_key, '+', '-', 'COUNT', 1)[1]
+  if not newest then return end
+  local epoch, at = string.match(newest[1], '^(%d+)-(%d+)$')
+  epoch, at = tonumber(epoch), tonumber(at)
+  if epoch > tonumber(number) or epoch == tonumber(number) and at > position then
+    error('the index of urgent events goes on to ' .. newest[1], 0)
+  end
+end
+
 -- ---- writing ----
 
-local wrote, began, noted_ids = false, false, {}
+local wrote, began, goes_on, noted_ids = false, false, false, {}
 
+-- The first of a call in full. A log that somebody else has shortened or lengthened would number otherwise than the
+-- head: its entry either lands where the receipt says, or is refused before anything is written. And as the first of
+-- an epoch `<epoch>-*` would begin at 0.
 local function entry_id()
-  if noted == number then return number .. '-*' end
-  -- the first of an epoch in full: `<epoch>-*` would begin at 0
-  epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
-  epochs[#epochs + 1] = { number, position + 1 }
-  noted, began = number, true
+  if goes_on then return number .. '-*' end
+  goes_on = true
+  if noted ~= number then
+    epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
+    epochs[#epochs + 1] = { number, position + 1 }
+    noted, began = number, true
+  end
   return number .. '-' .. string.format('%.0f', position + 1)
 end
 
@@ -199,7 +216,7 @@ local function checked(append)
   append.length = redis.call('LLEN', append.key)
   append.base = append.length == 0 and 0 or tonumber(redis.call('LINDEX', append.key, 0))
   append.actual = append.length == 0 and 0 or append.base + append.length - 1
-  return repeated(append) or refused(append)
+  return repeated(append) or refused(append) or check_urgent(append)
 end
 
 -- What is damaged fails its own append only: an error that left the script here would leave what the appends before

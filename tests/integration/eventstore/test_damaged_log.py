@@ -1,0 +1,116 @@
+"""What somebody else has broken: the log says so, and neither writes on over it nor gives a receipt for what no reader
+would find."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from eventstore import EventStore, EventStoreError, LogDamaged, Metadata, Priority, Unavailable
+from tests.support.recorded import is_at_its_place, recorded
+from tests.support.servers import Server, redis_server
+from tests.support.stores import Noted, open_store, settings_of
+
+pytestmark = pytest.mark.anyio
+
+HIGH = Metadata(priority=Priority.HIGH)
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[Server]:
+    async with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[EventStore]:
+    async with open_store(server, partitions=1) as store:
+        await store.append("order-1", [Noted(1), Noted(2)])
+        yield store
+
+
+async def test_what_is_appended_after_the_log_was_deleted_is_where_its_receipt_says(
+    store: EventStore, server: Server
+) -> None:
+    server.admin("DEL", store.log.keys.events(0))
+    receipt = await store.append("order-1", [Noted(3), Noted(4)])
+    assert is_at_its_place(receipt, recorded(server, store.log))
+    assert [event.data.n async for event in store.read("order-1", from_version=3)] == [3, 4]
+
+
+async def test_an_entry_of_a_strangers_stops_the_log_before_anything_is_written(
+    store: EventStore, server: Server
+) -> None:
+    before = recorded(server, store.log)
+    stranger = server.admin("XADD", store.log.keys.events(0), f"{before[-1].epoch}-*", "a", "b")
+    with pytest.raises(EventStoreError, match="XADD"):
+        await store.append("order-1", [Noted(3)])
+    server.admin("XDEL", store.log.keys.events(0), stranger)
+    assert recorded(server, store.log) == before
+    assert await store.version("order-1") == 2
+
+
+@pytest.mark.parametrize("kind", ["another type", "an entry ahead"])
+async def test_a_broken_index_of_urgent_events_fails_urgent_appends_only(
+    store: EventStore, server: Server, kind: str
+) -> None:
+    key = store.log.keys.urgent(0)
+    if kind == "another type":
+        server.admin("DEL", key)
+        server.admin("SET", key, "x")
+    else:
+        server.admin("XADD", key, f"{recorded(server, store.log)[-1].epoch}-3", "p", "H")
+    with pytest.raises(LogDamaged, match=r"urgent|WRONGTYPE"):
+        await store.append("order-1", [Noted(0), Noted(0)], metadata=HIGH)
+    receipt = await store.append("order-1", [Noted(3)])
+    assert (receipt.version, receipt.position) == (3, 3)
+    assert [event.data.n async for event in store.read("order-1")] == [1, 2, 3]
+
+
+async def test_a_log_without_its_head_is_not_begun_anew_over_its_events(server: Server) -> None:
+    settings = settings_of(server, partitions=1)
+    async with EventStore.open(settings=settings, types=[Noted]) as store:
+        await store.append("order-1", [Noted(1)])
+    server.admin("DEL", store.log.keys.head(0))
+    async with EventStore.open(settings=settings, types=[Noted]) as store:
+        with pytest.raises(LogDamaged, match="head does not exist"):
+            await store.append("order-1", [Noted(2)])
+    assert len(recorded(server, store.log)) == 1
+
+
+async def test_a_log_that_was_flushed_says_so_to_those_who_have_it_open(store: EventStore, server: Server) -> None:
+    server.admin("FLUSHALL")
+    with pytest.raises(LogDamaged, match="head does not exist") as caught:
+        await store.append("order-1", [Noted(3)])
+    assert "open" in str(caught.value.remedy)
+    with pytest.raises(LogDamaged, match="head does not exist"):
+        _ = [event async for event in store.read_all()]
+    assert server.admin("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("command", [("HSET", "field", "value"), ("SET", "value")])
+async def test_a_key_of_another_program_is_no_log(server: Server, command: tuple[str, ...]) -> None:
+    settings = settings_of(server)
+    name, *rest = command
+    server.admin(name, f"{settings.eventstore.prefix}:log", *rest)
+    with pytest.raises(LogDamaged, match="is no log") as caught:
+        async with EventStore.open(settings=settings):
+            pass
+    assert "EVENTSTORE_PREFIX" in str(caught.value.remedy)
+
+
+async def test_a_half_made_log_on_a_full_server_is_refused_by_one_plain_error(server: Server) -> None:
+    settings = settings_of(server, partitions=3)
+    async with EventStore.open(settings=settings) as store:
+        pass
+    for partition in range(3):
+        server.admin("DEL", store.log.keys.head(partition), store.log.keys.outgoing(partition))
+    server.admin("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with pytest.raises(Unavailable) as caught:
+            async with EventStore.open(settings=settings):
+                pass
+        assert caught.value.reason == "out-of-memory"
+    finally:
+        server.admin("CONFIG", "SET", "maxmemory", "0")
+    async with EventStore.open(settings=settings):
+        pass
