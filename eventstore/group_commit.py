@@ -7,7 +7,7 @@ reason why none did.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 import anyio
 import structlog
@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from eventstore.append import Append, arguments
 from eventstore.envelope import Receipt
-from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
+from eventstore.errors import DurabilityNotReached, EventStoreError, LogDamaged, OutcomeUnknown, Overloaded, Unavailable
 from eventstore.log import Log, refused
 from eventstore.verdict import receipt_or_error
 from infrastructure import lua
@@ -38,9 +38,16 @@ class GroupCommit:
 
     def __init__(self, log: Log, spawn: Spawn) -> None:
         self._writers = [PartitionWriter(log, p, spawn) for p in range(log.partitions)]
+        self._closed = False
 
     async def commit(self, append: Append, timeout_seconds: float) -> Receipt:
+        if self._closed:
+            raise Unavailable("the store has been closed", reason="closed")
         return await self._writers[append.partition].commit(append, timeout_seconds)
+
+    def close(self) -> None:
+        """Takes no more appends. Those under way end as they would: who waits for the tasks waits for them."""
+        self._closed = True
 
 
 class _Waiter:
@@ -74,11 +81,19 @@ class _Waiter:
         if self.call is not None and self.call.may_have_run:
             self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
         else:
-            self.settle(reason)
+            self.settle(_own(reason))
 
     def _expire(self) -> None:
         last = self.call.last_failure if self.call is not None else None
         self.fail(last or Unavailable("no answer in time", reason="timeout", remedy="eventstore doctor"))
+
+
+def _own(error: EventStoreError) -> EventStoreError:
+    """A copy for each who waits: several would add their tracebacks, and what they say more, to one error."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy
 
 
 class _Call:
@@ -112,7 +127,7 @@ class PartitionWriter:
 
     def __init__(self, log: Log, partition: int, spawn: Spawn) -> None:
         self._log, self._partition, self._spawn = log, partition, spawn
-        self._queue: deque[_Waiter] = deque()
+        self._queue: OrderedDict[_Waiter, None] = OrderedDict()  # in order of arrival; whoever leaves is out at once
         self._events = self._bytes = 0
         self._running = False
 
@@ -122,13 +137,14 @@ class PartitionWriter:
             self._spawn(self._drain)
             self._running = True
         waiter = _Waiter(append, timeout_seconds)
-        self._queue.append(waiter)
+        self._queue[waiter] = None
         self._events += len(append.events)
         self._bytes += append.size
         try:
             return await waiter.future
         finally:
             waiter.timer.cancel()
+            self._queue.pop(waiter, None)
             self._events -= len(append.events)
             self._bytes -= append.size
 
@@ -157,12 +173,12 @@ class PartitionWriter:
         gathered: list[_Waiter] = []
         events = size = 0
         while self._queue and len(gathered) < MAX_APPENDS:
-            waiter = self._queue[0]
+            waiter = next(iter(self._queue))
             events += len(waiter.append.events)
             size += waiter.append.size
             if gathered and (events > MAX_EVENTS or size > MAX_BYTES):
                 break
-            self._queue.popleft()
+            del self._queue[waiter]
             if waiter.gone:
                 events, size = events - len(waiter.append.events), size - waiter.append.size
             else:
@@ -201,8 +217,11 @@ class PartitionWriter:
             call.may_have_run = before or error.maybe_ran
             raise
         if isinstance(replies[0], ResponseError):
-            call.may_have_run = before
-            raise refused(replies[0])
+            refusal = refused(replies[0])
+            # Other errors may have ended the script midway.
+            came_first = isinstance(refusal, LogDamaged) or (isinstance(refusal, Unavailable) and not refusal.maybe_ran)
+            call.may_have_run = before or not came_first
+            raise refusal
         return replies
 
     def _settle(self, call: _Call, replies: list[Reply]) -> None:

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
+import anyio
 from msgspec import Struct
 
 from eventstore import append, audit, read
@@ -31,6 +33,7 @@ class EventStore:
     def __init__(self, log: Log, writers: GroupCommit) -> None:
         self.log = log
         self._writers = writers
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
 
     @classmethod
     @asynccontextmanager
@@ -38,15 +41,27 @@ class EventStore:
         cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
     ) -> AsyncIterator["EventStore"]:
         """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
-        where none runs. Makes the log if there is none. A server that may lose events is refused. Raises Unavailable,
-        SettingsError."""
+        where none runs. Makes the log if there is none. A server that may lose events is refused. Leaving waits for the
+        appends under way, takes no more, and ends the subscriptions. Raises Unavailable, SettingsError, LogDamaged."""
+        if url and settings:
+            raise InvalidRequest(
+                "url and settings are given", field="url", remedy="give one; settings have a redis.url"
+            )
         chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
             refuse_unsafe(await check(redis, chosen))
             log = await open_log(redis, chosen, types)
             spawn = await stack.enter_async_context(owned_tasks())
-            yield cls(log, GroupCommit(log, spawn))
+            store = cls(log, GroupCommit(log, spawn))
+            stack.push_async_callback(store._close)
+            yield store
+
+    async def _close(self) -> None:
+        self._writers.close()
+        with anyio.CancelScope(shield=True):
+            for subscription in list(self._subscriptions):
+                await subscription.aclose()
 
     async def append(
         self,
@@ -142,6 +157,8 @@ class EventStore:
         bounded memory. `.cursor` of what comes back resumes after what was delivered. Events that a failover has lost
         after they were delivered are reported in the audit stream under the name of the `observer`, else logged."""
         on_lost = partial(audit.record_lost, self) if observer else None
-        return subscribe(
+        subscription = subscribe(
             self.log, order=order, cursor=cursor, where=where, observer=observer, system=system, on_lost=on_lost
         )
+        self._subscriptions.add(subscription)
+        return subscription

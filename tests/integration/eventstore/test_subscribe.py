@@ -169,6 +169,20 @@ async def test_closing_ends_the_iteration_and_the_wait(server: Server, store: Ev
     assert found == []
 
 
+async def test_closing_the_store_ends_its_subscriptions(server: Server) -> None:
+    found: list[RecordedEvent] = []
+
+    async def follow(subscription: Subscription) -> None:
+        found.extend([event async for event in subscription])
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks, open_store(server) as store:
+            tasks.start_soon(follow, store.subscribe())
+            await until(lambda: blocked_clients(server) == 1)
+        await until(lambda: blocked_clients(server) == 0)
+    assert found == []
+
+
 async def test_two_tasks_on_one_subscription_are_refused(store: EventStore) -> None:
     async with aclosing(store.subscribe()) as subscription, anyio.create_task_group() as tasks:
         tasks.start_soon(nothing_comes, subscription, 0.5)

@@ -1,5 +1,6 @@
 """Appends that wait for the server: joined, bounded, and each ended by its own verdict, deadline or leaving."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from eventstore import (
     Unavailable,
     WrongExpectedVersion,
 )
+from eventstore.append import Append
 from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
 from tests.support.servers import Server, redis_server, until
@@ -138,6 +140,34 @@ async def test_who_has_left_makes_room(store: EventStore, server: Server) -> Non
     assert results.of_kind(Receipt) == {2}
 
 
+async def test_who_has_left_is_forgotten_though_the_server_still_stalls(store: EventStore, server: Server) -> None:
+    async with anyio.create_task_group() as tasks:
+        with stalled(server):
+            await Results(store, tasks).start(1)
+            for n in range(2, 50):
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as leaving:
+                        await Results(store, leaving).start(n)
+                        scope.cancel()
+            gc.collect()
+            assert sum(isinstance(each, Append) for each in gc.get_objects()) <= 2
+
+
+async def test_each_who_waits_has_an_error_of_its_own(store: EventStore, server: Server) -> None:
+    """Who catches one may add to it: an import names the line."""
+    server.admin("CONFIG", "SET", "maxmemory", "1")
+    async with anyio.create_task_group() as tasks:
+        results = Results(store, tasks)
+        for n in range(5):
+            await results.start(n, timeout_seconds=SHORT_SECONDS)
+    server.admin("CONFIG", "SET", "maxmemory", "0")
+    assert results.of_kind(Unavailable) == set(range(5))
+    assert len({id(error) for error in results.outcomes.values()}) == 5
+    assert "out-of-memory" in {
+        error.reason for error in results.outcomes.values() if isinstance(error, Unavailable) and error.remedy
+    }
+
+
 async def test_an_append_larger_than_a_joined_call_goes_alone(server: Server) -> None:
     async with open_store(server.settings, partitions=1, max_call_events=3_000) as store:
         await store.append("warm-1", [Noted(0)])
@@ -203,6 +233,28 @@ async def test_a_store_that_closes_waits_for_its_appends(server: Server) -> None
                 for n in range(3):
                     await results.start(n)
         assert results.of_kind(Receipt) == {0, 1, 2}
+
+
+async def test_a_store_that_closes_takes_no_more_appends(server: Server) -> None:
+    """Else those who go on appending would keep it open for ever."""
+
+    async def append_on(store: EventStore) -> None:
+        try:
+            while True:
+                await store.append("order-1", [Noted(1)])
+        except Unavailable as error:
+            ends.append(error)
+
+    ends: list[Unavailable] = []
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(10):
+            async with open_store(server.settings, partitions=1) as store:
+                for _ in range(4):  # not in step: some wait while others are on their way
+                    tasks.start_soon(append_on, store)
+                    await checkpoint()
+                    await checkpoint()
+                await until(lambda: len(recorded(server, store.log)) > 20)
+    assert {(error.reason, error.maybe_ran) for error in ends} == {("closed", False)}
 
 
 async def test_a_store_that_is_cancelled_leaves_nobody_waiting(server: Server) -> None:
