@@ -46,7 +46,7 @@ soak: $(DEV)  ## Repeat the property tests and the crashes, each round with othe
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); round=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  round=$$((round + 1)); echo "round $$round"; \
-	  $(bin)/pytest tests/property $(ARGS) && $(bin)/pytest tests/integration -k "kill or crash" $(ARGS) || exit 1; \
+	  EVENTSTORE_SOAK=1 $(bin)/pytest tests/property tests/chaos $(ARGS) || exit 1; \
 	done; echo "$$round rounds without a fault"
 
 constraints: $(DEV)  ## Choose the newest versions of all dependencies anew, into constraints.txt

@@ -3,9 +3,10 @@
 import re
 
 from msgspec import Struct
+from redis.exceptions import ResponseError
 
 from eventstore.errors import InvalidRequest, Unavailable
-from infrastructure.connect import Command, Redis, Reply
+from infrastructure.connect import Command, Redis, Reply, refusal
 
 
 class Durability(Struct, frozen=True):
@@ -39,7 +40,18 @@ class Persistence(Struct, frozen=True):
 
 
 async def choose(redis: Redis, wanted: str | None, timeout_seconds: float) -> Durability:
-    """The level asked for; without one, what the server gives. A level that it cannot give is refused."""
+    """The level asked for; without one, what the server gives. A level that it cannot give, or whose command this user
+    may not run, is refused."""
+    level = await _chosen(redis, wanted, timeout_seconds)
+    if level.wait is not None:
+        trial = ("WAIT", 0, 1) if level.wait[0] == "WAIT" else ("WAITAOF", 0, 0, 1)
+        for (reply,) in (await redis.run_on_masters(trial)).values():
+            if isinstance(reply, ResponseError):
+                raise refusal(reply)
+    return level
+
+
+async def _chosen(redis: Redis, wanted: str | None, timeout_seconds: float) -> Durability:
     servers = await persistence(redis)
     if wanted is None:
         on_disk = all(s.appendonly and s.appendfsync == "always" for s in servers)

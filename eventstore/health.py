@@ -22,7 +22,7 @@ from infrastructure.tasks import together
 __all__ = ["Check", "check", "refuse_unsafe"]
 
 PINGS = 5
-_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")
+_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "aof-load-truncated", "min-replicas-to-write")
 _RANK = {"ok": 0, "WARN": 1, "FAIL": 2}
 
 logger = structlog.get_logger(__name__)

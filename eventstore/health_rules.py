@@ -163,13 +163,28 @@ def persistence(facts: Facts) -> Check:
     return Check("persistence", "ok", f"no errors{size}{', a rewrite is running' if busy else ''}")
 
 
+def torn_file(facts: Facts) -> Check:
+    """A power cut may break off the append-only file within a script's writes. Only Valkey from 9.1 on forgets their
+    begin; another server runs them at the start after the next, as part of what was written behind."""
+    valkey = facts.info.get("valkey_version")
+    mends = valkey is not None and _numbers(valkey) >= (9, 1)
+    if mends or not facts.number("aof_enabled") or facts.setting("aof-load-truncated") != "yes":
+        return Check("torn file", "ok", "is mended, or refused, at the next start")
+    return Check(
+        "torn file",
+        "WARN",
+        "aof-load-truncated yes: after a power cut this version may mix up the events around it",
+        "CONFIG SET aof-load-truncated no; a start it then refuses: redis-check-aof --fix",
+    )
+
+
 def configuration(facts: Facts) -> Check:
     if facts.config is None:
         return Check("config", "WARN", "CONFIG GET is not allowed: some checks are guesses", "ACL: +config|get")
     return Check("config", "ok", "readable")
 
 
-RULES: tuple[Rule, ...] = (server, role, memory, policy, durability, persistence, configuration)
+RULES: tuple[Rule, ...] = (server, role, memory, policy, durability, persistence, torn_file, configuration)
 
 
 def clock(behind_us: int) -> Check:

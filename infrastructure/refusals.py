@@ -29,12 +29,13 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "UNBLOCKED": ("read-only", "try again: the server changed its role while a read was waiting"),
 }
 
+_IN_SCRIPT = {"can't run this command", "ACL failure in script"}  # Redis; Valkey 9
 _ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
     ("max number of clients", "busy", "raise maxclients on the server, or lower redis.max_connections"),
     # What NOAUTH becomes for a command of more than ten words, such as every call of a script.
     ("Protocol error: unauthenticated", "authentication", "set redis.password (or put it into REDIS_URL)"),
     ("AUTH <password> called without", "authentication", "the server has no password: remove redis.password"),
-    ("can't run this command", "permission", "grant the missing right to this user with ACL SETUSER"),
+    *((text, "permission", "grant the missing right to this user with ACL SETUSER") for text in sorted(_IN_SCRIPT)),
     ("unknown command", "unsupported", "use Redis 7.0 or later, or Valkey 8 or later"),
     ("cluster support disabled", "unsupported", "the server is no Cluster: unset redis.cluster"),
     ("DB index is out of range", "unsupported", "choose a database that the server has (redis.db)"),
@@ -50,7 +51,8 @@ def code_of(error: BaseException) -> str:
 
 
 def refusal(error: Exception, address: str = "the server") -> EventStoreError:
-    """What a server's error reply means. The refused command itself changed nothing: `maybe_ran` is false."""
+    """What a server's error reply means. A refused command changed nothing, so `maybe_ran` is false; but a script that
+    met a right that its user lacks may have written before it did."""
     code, text = code_of(error), str(error)
     detail = f"{address} refused a command: {text if text.startswith(code) else f'{code} {text}'}"
     if code in _REFUSALS:
@@ -58,7 +60,7 @@ def refusal(error: Exception, address: str = "the server") -> EventStoreError:
         return Unavailable(detail, reason=reason, remedy=remedy)
     for part, reason, remedy in _ERR_TEXTS:
         if part in text:
-            return Unavailable(detail, reason=reason, remedy=remedy)
+            return Unavailable(detail, reason=reason, maybe_ran=part in _IN_SCRIPT, remedy=remedy)
     return EventStoreError(detail, facts={"code": code})
 
 

@@ -8,10 +8,15 @@
 local scratch = KEYS[1]
 local missing = {}
 
+local function lacks_right(err)
+  return string.find(err, "can't run this command", 1, true) -- Redis
+    or string.find(err, 'ACL failure in script', 1, true) -- Valkey 9
+    or string.find(err, 'NOPERM', 1, true)
+end
+
 local function try(command, ...)
   local reply = redis.pcall(command, ...)
-  if type(reply) == 'table' and reply.err and string.find(reply.err, "can't run this command", 1, true)
-      or type(reply) == 'table' and reply.err and string.find(reply.err, 'NOPERM', 1, true) then
+  if type(reply) == 'table' and reply.err and lacks_right(reply.err) then
     missing[#missing + 1] = string.lower(command)
   end
 end

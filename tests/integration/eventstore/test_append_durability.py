@@ -111,3 +111,14 @@ async def test_an_append_that_no_replica_has_is_told_with_its_receipt_and_so_is_
             await until(lambda: len(recorded(replica, other.log)) == 1)
             assert await other.append("order-1", event) == errors[0].receipt
             assert len(recorded(primary, other.log)) == len(recorded(replica, other.log)) == 1
+
+
+async def test_a_user_who_may_not_wait_is_refused_at_start() -> None:
+    async with redis_server() as server, redis_server() as replica:
+        replica.admin("REPLICAOF", "127.0.0.1", server.port)
+        await until(lambda: b"state=online" in server.admin("INFO", "replication"))
+        server.admin("ACL", "SETUSER", "default", "-wait")
+        with pytest.raises(Unavailable, match="wait") as refused:
+            async with open_store(server, durability="replicas:1"):
+                pass
+    assert refused.value.reason == "permission"

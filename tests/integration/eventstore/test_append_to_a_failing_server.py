@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 from redis.exceptions import ResponseError
 
-from eventstore import EventStore, Receipt, Unavailable
+from eventstore import EventStore, OutcomeUnknown, Receipt, Unavailable
 from infrastructure.server_program import find_program
 from tests.support.servers import Server, redis_server, until
 from tests.support.stores import Noted, open_store
@@ -145,3 +145,12 @@ async def test_an_append_waits_for_the_end_of_a_trouble(server: Server, trouble:
             await until(lambda: server.calls_of("evalsha") >= tried + 2)
         await until(lambda: bool(receipts))
         assert await store.version("order-1") == 1
+
+
+async def test_a_right_that_is_lost_in_the_middle_of_a_script_leaves_a_doubt(server: Server) -> None:
+    """The script has written the event when it comes to the list that it may not write."""
+    async with open_store(server) as store:
+        server.admin("ACL", "SETUSER", "default", "-rpush")
+        with pytest.raises(OutcomeUnknown, match="can't run this command|ACL failure in script"):
+            await store.append("order-1", [Noted(1)], timeout_seconds=1)
+        server.admin("ACL", "SETUSER", "default", "+rpush")

@@ -22,7 +22,7 @@ from tests.support.stores import open_store, settings_of
 
 pytestmark = pytest.mark.anyio
 
-FIT = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb"]
+FIT = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb", "--aof-load-truncated", "no"]
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,10 @@ async def test_a_user_without_config_gets_a_warning(server: Server) -> None:
     assert failed(checks) == {}
 
 
-async def test_rights_that_are_missing_are_named(server: Server) -> None:
-    checks = await told(as_user(server, "no-xadd", "+@all", "-xadd", "-time"))
+@pytest.mark.parametrize("program", ["redis-server", find_program(), *newer_servers()])
+async def test_rights_that_are_missing_are_named(program: str) -> None:
+    async with redis_server(program, FIT) as server:
+        checks = await told(as_user(server, "no-xadd", "+@all", "-xadd", "-time"))
     assert list(failed(checks)) == ["rights"]
     assert checks["rights"].fix == "ACL SETUSER <user> +time +xadd"
 

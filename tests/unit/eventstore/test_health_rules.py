@@ -31,6 +31,7 @@ GOOD = Facts(
         "maxmemory-policy": "noeviction",
         "appendonly": "yes",
         "appendfsync": "always",
+        "aof-load-truncated": "no",
         "min-replicas-to-write": "0",
     },
     latency_ms=0.1,
@@ -217,3 +218,17 @@ def test_warnings_are_logged_and_refuse_nothing() -> None:
         refuse_unsafe([Check("memory", "WARN", "maxmemory not set", "CONFIG SET maxmemory 2gb")])
     (line,) = logged
     assert (line["log_level"], line["check"], line["fix"]) == ("warning", "memory", "CONFIG SET maxmemory 2gb")
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "status"),
+    [
+        ({}, {"aof-load-truncated": "yes"}, "WARN"),
+        ({}, {"aof-load-truncated": "no"}, "ok"),
+        ({"aof_enabled": "0"}, {"aof-load-truncated": "yes"}, "ok"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.1"}, {"aof-load-truncated": "yes"}, "WARN"),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, {"aof-load-truncated": "yes"}, "ok"),
+    ],
+)
+def test_a_torn_file(info: dict[str, str], config: dict[str, str], status: str) -> None:
+    assert rules.torn_file(told(info, config)).status == status
