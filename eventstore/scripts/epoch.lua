@@ -5,7 +5,8 @@
 -- errors       none
 --
 -- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
--- primary is demoted, resynced and promoted again: it would give out used ids). Epochs have 16 digits: strings they stay.
+-- primary is demoted, resynced and promoted again: it would give out used ids). Epochs stay
+-- strings: they have 16 digits.
 
 local function microseconds() -- luacheck: ignore
   local time = redis.call('TIME')
