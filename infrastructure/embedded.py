@@ -67,6 +67,7 @@ async def embedded(data_dir: Path) -> AsyncIterator["EmbeddedServer"]:
             if _flock(users, fcntl.LOCK_EX):
                 with anyio.CancelScope(shield=True):
                     await server.stop()
+            _flock(users, fcntl.LOCK_UN)  # closing is not enough: a forked child may still have the descriptor
 
 
 class EmbeddedServer:

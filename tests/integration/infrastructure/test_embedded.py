@@ -174,6 +174,33 @@ async def test_several_stores_of_one_process_count_each_for_itself(folder: Path)
     assert not lives(outer.pid)
 
 
+FORKS = """
+import os, sys
+from pathlib import Path
+import anyio
+from infrastructure.embedded import embedded
+
+async def main():
+    async with embedded(Path(sys.argv[1])):
+        if os.fork() == 0:
+            sys.stdin.read()
+            os._exit(0)
+
+anyio.run(main)
+"""
+
+
+async def test_a_forked_child_that_outlives_the_user_does_not_keep_others_out(folder: Path) -> None:
+    """It inherits the descriptors, and with them the locks."""
+    async with await anyio.open_process([sys.executable, "-c", FORKS, str(folder)], stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        with anyio.fail_after(20):
+            assert await process.wait() == 0
+            async with embedded(folder) as server:
+                assert await value(server.url, "PING") == b"PONG"
+        await process.stdin.aclose()
+
+
 async def test_a_cancelled_user_leaves_in_good_order(folder: Path) -> None:
     with anyio.CancelScope() as scope:
         async with embedded(folder) as server:
