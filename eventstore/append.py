@@ -53,7 +53,7 @@ def encode(
     """Raises InvalidRequest, InvalidEvent, TooLarge or IdConflict; nothing has been sent then."""
     new = [_new_event(e) for e in _checked_batch(events, limits)]
     ids, own_ids = _ids(new)
-    call = _with_causes(_checked_metadata(metadata) or Metadata(), _checked_causes(causes))
+    call = _with_causes(_checked_metadata(metadata) or _PLAIN, _checked_causes(causes))
     name, stored = stream.encode(), _stored_metadata(new, ids, call)
     packed = tuple(
         codec.pack(event_id, name, *types.encode(event.data), about)
@@ -185,7 +185,7 @@ def _check_metadata(metadata: Metadata) -> None:
             )
     size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.headers.items())
     if size > MAX_HEADERS_BYTES:
-        raise TooLarge("the headers' size in bytes", size, MAX_HEADERS_BYTES, "fewer headers")
+        raise TooLarge("the headers' size in bytes", size, MAX_HEADERS_BYTES, None)
 
 
 def _check_sizes(packed: Sequence[bytes], limits: LogSettings) -> None:

@@ -192,11 +192,9 @@ def _entry(recorded: RecordedEvent) -> AuditRecorded:
 
 def _as_entry(event_type: str, data: object) -> AuditRecorded:
     """A process that has not written one yet knows the type by this file only, and reads a dict."""
-    if isinstance(data, AuditRecorded):
-        return data
     if event_type != "eventstore.AuditRecorded":
         raise msgspec.ValidationError(f"its type is {event_type}")
-    entry = msgspec.convert(data, AuditRecorded)
+    entry = data if isinstance(data, AuditRecorded) else msgspec.convert(data, AuditRecorded)
     if not (_SHA256.fullmatch(entry.previous) and _SHA256.fullmatch(entry.digest)):
         raise msgspec.ValidationError("a digest is not 64 hex digits")
     return entry

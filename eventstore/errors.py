@@ -43,16 +43,16 @@ class EventTypeError(EventStoreError):
 
 
 class TooLarge(EventStoreError):
-    """An event or a call is over a limit. Nothing was written."""
+    """An event or a call is over a limit, which `setting` raises; None if nothing does. Nothing was written."""
 
     code = "too-large"
 
-    def __init__(self, what: str, actual: int, limit: int, setting: str) -> None:
+    def __init__(self, what: str, actual: int, limit: int, setting: str | None) -> None:
         self.actual, self.limit, self.setting = actual, limit, setting
         super().__init__(
             f"{what} is {actual:,}, the limit is {limit:,}",
             field="events",
-            remedy=f"send less at once, or raise {setting}",
+            remedy=f"send less at once, or raise {setting}" if setting else "send less at once",
             facts={"actual": actual, "limit": limit, "setting": setting},
         )
 

@@ -110,6 +110,14 @@ async def test_a_limit_is_named_with_its_setting(server: Server, batch: list[Not
     assert setting in str(caught.value.remedy)
 
 
+async def test_headers_that_are_too_large_are_told_without_a_setting_that_does_not_exist(server: Server) -> None:
+    async with open_store(server, **LIMITS) as store:
+        with pytest.raises(TooLarge) as caught:
+            await store.append("order-1", ONE, metadata=Metadata(headers={"n": "x" * 17_000}))
+    assert caught.value.setting is None
+    assert caught.value.remedy == "send less at once"
+
+
 async def test_what_just_fits_is_taken(server: Server) -> None:
     async with open_store(server, **LIMITS) as store:
         assert (await store.append("é" * 256, ONE * 5, expected=Expected.ANY)).version == 5

@@ -74,3 +74,11 @@ def test_what_is_no_audit_entry_breaks_the_chain() -> None:
     assert strange is not None
     assert not_hex is not None
     assert "OrderPlaced" in strange.detail
+
+
+def test_an_entry_whose_digests_are_none_is_a_broken_link_in_either_form() -> None:
+    entry = replace(chain_of("pause")[0], previous="z" * 64, digest="z" * 64)
+    for data in (entry, to_builtins(entry)):
+        broken_link = Chain().add(1, TYPE, data)
+        assert broken_link is not None
+        assert "hex digits" in broken_link.detail
