@@ -1,5 +1,6 @@
 """Which names are possible, and where a name leads."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -55,6 +56,13 @@ def test_a_partition_never_changes_between_releases() -> None:
 def test_partitions_spread_evenly_over_the_slots(partitions: int) -> None:
     for partition, tag in enumerate(hash_tags(partitions)):
         assert partition * SLOTS // partitions <= slot_of(tag) < (partition + 1) * SLOTS // partitions
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 3, 7, 16, 64, 300])
+def test_the_tag_of_a_partition_has_the_smallest_number_that_leads_to_its_slots(partitions: int) -> None:
+    for partition, tag in enumerate(hash_tags(partitions)):
+        low, high = partition * SLOTS // partitions, (partition + 1) * SLOTS // partitions
+        assert tag == next(t for k in count() if low <= slot_of(t := f"log.{partition}.{k}") < high)
 
 
 @given(st.text(st.characters(codec="utf-8", categories=["L", "N"], include_characters="{}:-"), min_size=1))
