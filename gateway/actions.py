@@ -131,7 +131,7 @@ async def import_events(
     on_progress: OnProgress,
     stop_requested: Callable[[], bool],
 ) -> Imported:
-    """The events of a file, each exactly once; a job. Eventstore/transfer.py has the promise."""
+    """The events of a file, each exactly once; a job. eventstore/transfer/files.py has the promise."""
     return await transfer.import_events(
         store,
         path,

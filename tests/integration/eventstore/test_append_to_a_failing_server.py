@@ -151,6 +151,6 @@ async def test_a_right_that_is_lost_in_the_middle_of_a_script_leaves_a_doubt(ser
     """The script has written the event when it comes to the list that it may not write."""
     async with open_store(server) as store:
         server.admin("ACL", "SETUSER", "default", "-rpush")
-        with pytest.raises(OutcomeUnknown, match="can't run this command|ACL failure in script"):
+        with pytest.raises(OutcomeUnknown, match=r"can't run this command|ACL failure in script"):
             await store.append("order-1", [Noted(1)], timeout_seconds=1)
         server.admin("ACL", "SETUSER", "default", "+rpush")

@@ -10,11 +10,10 @@ import anyio
 import pytest
 
 from eventstore import EventStore, EventStoreError, Filter, IdConflict, InvalidEvent, Untyped, WrongExpectedVersion
-from eventstore import transfer_lines as lines
 from eventstore.audit import entries
 from eventstore.jobs import JobCancelled, list_jobs
-from eventstore.transfer import Imported, export_events, import_events
-from eventstore.transfer_checkpoints import Checkpoints, ImportRunning
+from eventstore.transfer import Imported, export_events, import_events, lines
+from eventstore.transfer.checkpoints import Checkpoints, ImportRunning
 from infrastructure.settings import LogSettings, Settings
 from tests.support.logs import Failover, debuggable_server
 from tests.support.servers import Server
@@ -43,8 +42,8 @@ def opened(server: Server, prefix: str = "es") -> Any:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventstore.transfer_lines.WINDOW_LINES", 10)
-    monkeypatch.setattr("eventstore.transfer_checkpoints.WINDOW_LINES", 10)
+    monkeypatch.setattr("eventstore.transfer.lines.WINDOW_LINES", 10)
+    monkeypatch.setattr("eventstore.transfer.checkpoints.WINDOW_LINES", 10)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from msgspec import Struct
 from eventstore import audit
 from eventstore.envelope import Metadata, NewEvent, Priority, Untyped
 from eventstore.errors import EventsMissing
-from eventstore.findings import MAX_ALIKE
 from eventstore.jobs import running
 from eventstore.log import Log
 from eventstore.partitions import partition_of
 from eventstore.store import EventStore
 from eventstore.verify import CHECKS, Finding, Findings, OnProgress, verify
+from eventstore.verify.findings import MAX_ALIKE
 from tests.support.servers import Server, redis_server
 from tests.support.stores import open_store, rewrite, settings_of
 

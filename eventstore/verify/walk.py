@@ -12,8 +12,8 @@ from itertools import zip_longest
 from eventstore.codec import Entry
 from eventstore.envelope import Priority
 from eventstore.epochs import Chain
-from eventstore.findings import Findings
 from eventstore.partitions import partition_of
+from eventstore.verify.findings import Findings
 
 ID_BYTES = 16
 MAX_MISSING_VERSIONS = 10_000

@@ -11,12 +11,10 @@ its start. The floors above add their checks: `verify(log, checks=[*CHECKS, chec
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from eventstore.findings import Finding, Findings
 from eventstore.log import Log
-from eventstore.verify_ids import Ids
-from eventstore.verify_partition import check_partition, read_head
-
-__all__ = ["CHECKS", "Check", "Finding", "Findings", "OnProgress", "verify"]
+from eventstore.verify.findings import Finding, Findings
+from eventstore.verify.ids import Ids
+from eventstore.verify.partition import check_partition, read_head
 
 OnProgress = Callable[[int, int], Awaitable[None]]
 """Told (done, total), in events."""

@@ -7,7 +7,7 @@ Memory: about 155 bytes an event (a dictionary from the 16 bytes of an id to a n
 from array import array
 from uuid import UUID
 
-from eventstore.findings import Findings
+from eventstore.verify.findings import Findings
 
 _ID_BYTES = 16
 _POSITION_BITS = 48

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from eventstore.log import Log
-from eventstore.verify_walk import ID_BYTES, Walk
+from eventstore.verify.walk import ID_BYTES, Walk
 from infrastructure.connect import Command, Reply, refusal
 
 STREAMS_AT_ONCE = 200

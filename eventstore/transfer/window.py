@@ -11,8 +11,8 @@ from eventstore.cursor import Cursor
 from eventstore.errors import EventStoreError, WrongExpectedVersion
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.store import EventStore
-from eventstore.transfer_checkpoints import Checkpoints
-from eventstore.transfer_lines import Line, LineFile, Window, at_line
+from eventstore.transfer.checkpoints import Checkpoints
+from eventstore.transfer.lines import Line, LineFile, Window, at_line
 
 CALL_EVENTS = 250
 CALL_BYTES = 1 << 20

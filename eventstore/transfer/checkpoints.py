@@ -12,10 +12,10 @@ from eventstore.event_types import event
 from eventstore.log import Log
 from eventstore.pages import partition_page
 from eventstore.store import EventStore
-from eventstore.transfer_lines import WINDOW_LINES
+from eventstore.transfer.lines import WINDOW_LINES
 
 if TYPE_CHECKING:
-    from eventstore.transfer_lines import LineFile, Window
+    from eventstore.transfer.lines import LineFile, Window
 
 LOOK_BACK = 1_000
 

@@ -38,9 +38,9 @@ from eventstore.cloud_events import to_cloud_event
 from eventstore.filters import Filter
 from eventstore.jobs import JobCancelled, running
 from eventstore.store import EventStore
-from eventstore.transfer_checkpoints import Checkpoints
-from eventstore.transfer_lines import LineFile
-from eventstore.transfer_window import append_window, known_ids
+from eventstore.transfer.checkpoints import Checkpoints
+from eventstore.transfer.lines import LineFile
+from eventstore.transfer.window import append_window, known_ids
 
 OnProgress = Callable[[int, int | None], None]
 """Told (done, total): lines of an import, events of an export."""

@@ -12,11 +12,11 @@ from eventstore import audit, epochs
 from eventstore.codec import FIELD, Entry, unpack_at
 from eventstore.epochs import Chain
 from eventstore.errors import EventsMissing, InvalidEvent, LogDamaged
-from eventstore.findings import Findings
 from eventstore.log import Log
-from eventstore.verify_ids import Ids
-from eventstore.verify_indexes import check_duplicates, check_indexes, check_urgent, run
-from eventstore.verify_walk import Walk
+from eventstore.verify.findings import Findings
+from eventstore.verify.ids import Ids
+from eventstore.verify.indexes import check_duplicates, check_indexes, check_urgent, run
+from eventstore.verify.walk import Walk
 
 PAGE_BYTES = 4 << 20
 MIN_PAGE, MAX_PAGE = 16, 1_000
