@@ -53,7 +53,8 @@ def code_of(error: BaseException) -> str:
 def refusal(error: Exception, address: str = "the server") -> EventStoreError:
     """What a server's error reply means. A refused command changed nothing, so `maybe_ran` is false; but a script that
     met a right that its user lacks may have written before it did."""
-    code, text = code_of(error), str(error)
+    # For a command that it does not know, AUTH under another name too, a server repeats the first arguments.
+    code, text = code_of(error), str(error).partition(", with args beginning with:")[0]
     detail = f"{address} refused a command: {text if text.startswith(code) else f'{code} {text}'}"
     if code in _REFUSALS:
         reason, remedy = _REFUSALS[code]

@@ -62,7 +62,7 @@ class Wire:
             self._raw.hold()
         except ResponseError as error:
             self.abort()
-            raise refusal(error, self.address) from error
+            raise refusal(error, self.address) from None  # the server's own text may hold the password
         except (RedisError, OSError) as error:
             self.abort()
             raise lost(error, self.address, maybe_ran=False) from error

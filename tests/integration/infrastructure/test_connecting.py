@@ -1,5 +1,6 @@
 """Each way in which connecting can fail says which one it was, what to do, and never a password."""
 
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ async def refused(settings: RedisSettings) -> Unavailable:
     assert error.remedy
     for secret in (PASSWORD, WRONG):
         assert secret not in f"{error!r} {error} {error.detail} {error.remedy} {error.facts}"
+        assert secret not in "".join(traceback.format_exception(error))
     return error
 
 
@@ -68,6 +70,13 @@ async def test_a_password_where_none_is_set() -> None:
         error = await refused(as_user(server, None, WRONG))
     assert error.reason == "authentication"
     assert "remove redis.password" in str(error.remedy)
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+async def test_a_server_whose_auth_was_renamed_repeats_the_password_and_we_do_not(user: str | None) -> None:
+    async with redis_server(args=["--rename-command", "AUTH", ""]) as server:
+        error = await refused(as_user(server, user, WRONG))
+    assert "unknown command 'AUTH'" in error.detail
 
 
 async def test_an_acl_user_with_the_rights_it_needs(guarded: Server) -> None:

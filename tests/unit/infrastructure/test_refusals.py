@@ -34,7 +34,7 @@ SAID = {
     "ASK 3999 127.0.0.1:6381": "cluster",
     "CROSSSLOT Keys in request don't hash to the same slot": "cluster",
     "NOREPLICAS Not enough good replicas to write.": "no-replicas",
-    "ERR unknown command 'WAITAOF', with args beginning with: ": "unsupported",
+    "ERR unknown command 'WAITAOF'": "unsupported",
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)": "read-only",
 }
 
