@@ -176,7 +176,7 @@ class EventTypes:
         try:
             encoded = self._encode(data)
             if floats:
-                _refuse_not_a_number(msgspec.to_builtins(data), name)
+                _refuse_what_json_cannot_hold(msgspec.to_builtins(data), name)
         except InvalidEvent:
             raise
         except Exception as error:  # the user's types are asked, and may raise anything
@@ -234,13 +234,15 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, msgspec.MsgspecError | ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _refuse_not_a_number(value: object, name: str, path: str = "data") -> None:
+def _refuse_what_json_cannot_hold(value: object, name: str, path: str = "data") -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidEvent(f"{name}: {path} is {value}, which JSON cannot hold", field=path)
     if isinstance(value, Mapping):
+        if len({str(key) for key in value}) < len(value):
+            raise InvalidEvent(f"{name}: {path} has keys that are the same text in JSON, such as 1 and '1'", field=path)
         for key, item in value.items():
-            _refuse_not_a_number(key, name, path)
-            _refuse_not_a_number(item, name, f"{path}.{key}")
+            _refuse_what_json_cannot_hold(key, name, path)
+            _refuse_what_json_cannot_hold(item, name, f"{path}.{key}")
     elif isinstance(value, list | tuple | set | frozenset):
         for place, item in enumerate(value):
-            _refuse_not_a_number(item, name, f"{path}[{place}]")
+            _refuse_what_json_cannot_hold(item, name, f"{path}[{place}]")

@@ -53,11 +53,11 @@ class GroupCommit:
 class _Waiter:
     """One append on its way, and the caller who waits for it."""
 
-    __slots__ = ("append", "call", "future", "timer")
+    __slots__ = ("append", "call", "future", "timer", "writer")
 
-    def __init__(self, append: Append, timeout_seconds: float) -> None:
+    def __init__(self, append: Append, timeout_seconds: float, writer: "PartitionWriter") -> None:
         loop = asyncio.get_running_loop()
-        self.append = append
+        self.append, self.writer = append, writer
         self.future: asyncio.Future[Receipt] = loop.create_future()
         self.call: _Call | None = None
         self.timer = loop.call_later(timeout_seconds, self._expire)
@@ -81,10 +81,14 @@ class _Waiter:
         if self.call is not None and self.call.may_have_run:
             self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
         else:
-            self.settle(_own(reason))
+            own = _own(reason)
+            if isinstance(own, Unavailable):
+                own.maybe_ran = False  # of this append: another's may have
+            self.settle(own)
 
     def _expire(self) -> None:
-        last = self.call.last_failure if self.call is not None else None
+        call = self.call or self.writer.call  # whose turn has not come waits for what ails the call in flight
+        last = call.last_failure if call is not None else None
         self.fail(last or Unavailable("no answer in time", reason="timeout", remedy="eventstore doctor"))
 
 
@@ -130,13 +134,15 @@ class PartitionWriter:
         self._queue: OrderedDict[_Waiter, None] = OrderedDict()  # in order of arrival; whoever leaves is out at once
         self._events = self._bytes = 0
         self._running = False
+        self.call: _Call | None = None
+        """The one in flight."""
 
     async def commit(self, append: Append, timeout_seconds: float) -> Receipt:
         self._refuse_overload(append)
         if not self._running:
             self._spawn(self._drain)
             self._running = True
-        waiter = _Waiter(append, timeout_seconds)
+        waiter = _Waiter(append, timeout_seconds, self)
         self._queue[waiter] = None
         self._events += len(append.events)
         self._bytes += append.size
@@ -157,16 +163,15 @@ class PartitionWriter:
             raise Overloaded(self._partition, "bytes", self._bytes, limits.max_waiting_bytes)
 
     async def _drain(self) -> None:
-        call: _Call | None = None
         try:
             while waiters := self._gather():
-                call = _Call(waiters, self._log, self._partition)
-                await self._until_answered(call)
+                self.call = _Call(waiters, self._log, self._partition)
+                await self._until_answered(self.call)
         finally:
-            self._running = False
             closed = Unavailable("the store was closed before an answer came", reason="closed")
-            for waiter in [*(call.waiters if call else ()), *self._queue]:
+            for waiter in [*(self.call.waiters if self.call else ()), *self._queue]:
                 waiter.fail(closed)
+            self._running, self.call = False, None
 
     def _gather(self) -> list[_Waiter]:
         """The next call's appends, in order of arrival; a larger single one goes alone."""

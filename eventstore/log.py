@@ -1,13 +1,13 @@
 """The log of one server: what every operation needs to know of it, and how it is made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from eventstore import durability
-from eventstore.codec import Entry, unpack
+from eventstore.codec import Entry
 from eventstore.durability import Durability
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import EventStoreError, LogDamaged
@@ -100,8 +100,3 @@ def refused(error: Exception) -> EventStoreError:
         f"a partition of the log is gone: {str(error).removeprefix('NOPARTITION ')}",
         remedy="restore a backup; if the log was deleted on purpose (FLUSHALL), open it again, which makes a new one",
     )
-
-
-def entries_of(partition: int, reply: Sequence[Sequence[object]]) -> list[Entry]:
-    """The entries of an XRANGE-shaped reply."""
-    return [unpack(partition, entry_id, fields[1]) for entry_id, fields in reply]  # type: ignore[index,arg-type]

@@ -15,7 +15,6 @@ from eventstore.transfer.checkpoints import Checkpoints
 from eventstore.transfer.lines import Line, LineFile, Window, at_line
 
 CALL_EVENTS = 250
-CALL_BYTES = 1 << 20
 
 
 class _Call(Struct, frozen=True):
@@ -95,10 +94,9 @@ async def _append(store: EventStore, call: _Call, before: Cursor) -> int:
     try:
         receipt = await store.append(call.lines[0].stream, [line.event for line in call.lines], expected=call.expected)
     except EventStoreError as error:
-        if len(call.lines) == 1:
-            raise _explained(error, call.lines[0]) from error
-        if error.code not in _OF_ONE_LINE:
-            raise at_line(error, call.lines[0].number) from error
+        if len(call.lines) == 1 or error.code not in _OF_ONE_LINE:
+            _explain(error, call.lines[0])
+            raise
     else:
         return len(call.lines) if receipt.position <= before.places[receipt.partition][1] else 0
     return sum([await _append(store, _Call((line,)), before) for line in call.lines])
@@ -107,11 +105,11 @@ async def _append(store: EventStore, call: _Call, before: Cursor) -> int:
 _OF_ONE_LINE = {"id-conflict", "wrong-expected-version", "invalid-event", "too-large", "bad-request"}
 
 
-def _explained(error: EventStoreError, line: Line) -> EventStoreError:
+def _explain(error: EventStoreError, line: Line) -> None:
     if isinstance(error, WrongExpectedVersion):
         error.field = "version"
         error.remedy = (
             f"{line.stream} must hold what precedes version {line.version} in the file, and no other events: "
             "import into a log without this stream, or leave the versions out"
         )
-    return at_line(error, line.number)
+    at_line(error, line.number)

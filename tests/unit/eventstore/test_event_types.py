@@ -202,3 +202,9 @@ def test_whatever_an_upcaster_or_the_struct_raises_is_an_invalid_event() -> None
 def test_annotations_that_name_nothing_are_an_error_of_the_type() -> None:
     with pytest.raises(EventTypeError, match="Nowhere"):
         EventTypes([defstruct("Odd", [("n", "Nowhere")])])
+
+
+def test_keys_that_json_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(InvalidEvent, match="same text"):
+        EventTypes().encode(Untyped("T", {"a": {1: "a", "1": "b"}}))
+    assert EventTypes().encode(Untyped("T", {1: "a"}))[2] == b'{"1":"a"}'
