@@ -36,7 +36,8 @@ class Speed(Struct, frozen=True):
 
 async def measure(settings: Settings, events: int) -> AsyncIterator[Speed]:
     """Each measurement as it is made. What it wrote is removed at the end."""
-    scratch = f"{settings.eventstore.prefix}-bench-{uuid4().hex[:8]}"
+    # Under the prefix of the log, whose keys are all that its Redis user may touch.
+    scratch = f"{settings.eventstore.prefix}:bench-{uuid4().hex[:8]}"
     own = replace(settings, eventstore=replace(settings.eventstore, prefix=scratch, partitions=SCRATCH_PARTITIONS))
     async with serve(settings) as redis, _removed_at_the_end(redis, scratch):
         seconds = await _timed(lambda: _pipelines(redis, f"{scratch}:raw", events))
