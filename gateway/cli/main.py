@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.commands import COMMANDS, overview
@@ -43,7 +44,7 @@ def _run(arguments: list[str]) -> int:
         case ["--version"]:
             print(version())
             return DONE
-    return _run_command(arguments)
+    return _run_command(arguments) if find_spec("cyclopts") else _not_installed()
 
 
 def version() -> str:
@@ -54,6 +55,15 @@ def version() -> str:
         return installed("redis-eventstore")
     except PackageNotFoundError:
         return "0 (not installed)"
+
+
+def _not_installed() -> int:
+    """The console script is there with every installation, what it is made of only with the extra."""
+    from gateway.cli.manners.errors import print_error
+    from gateway.errors import BadRequest
+
+    error = BadRequest("the command line is not installed", remedy="pip install 'redis-eventstore[cli,embedded]'")
+    return print_error(error, frozenset(), json=False, verbose=False, color=False)
 
 
 def _run_command(arguments: list[str]) -> int:
@@ -127,6 +137,8 @@ def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callab
         match error:
             case PagerLeft():
                 return DONE
+            case SystemExit(__context__=BrokenPipeError()):  # rich, which prints --help, makes a 1 of it
+                return CLOSED_PIPE
             case BrokenPipeError() | SystemExit():
                 raise error from None
             case KeyboardInterrupt():

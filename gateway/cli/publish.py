@@ -85,7 +85,7 @@ async def publish(
         headers=parse_headers(header),
     )
     event = NewEvent(data=Untyped(type, as_data(data)), id=_uuid(id), metadata=metadata)
-    expected_version, types = parse(expected), types_of(app)
+    expected_version, types = parse(expected.lower()), types_of(app)
     async with session.store(types) as store:
         receipt = await actions.append(store, stream, [event], expected=expected_version)
     place = f"partition {receipt.partition}, position {receipt.position:,}"

@@ -48,8 +48,8 @@ async def streams(
         for each in found:
             session.show_json(each)
         return
-    columns = (Column("STREAM"), Column("VERSION", "right"), Column("PARTITION", "right"), Column("LAST EVENT"))
-    with session.table(*columns) as table:
+    columns = (Column("VERSION", "right"), Column("PARTITION", "right"), Column("LAST EVENT"))
+    with session.table(Column("STREAM", gives_way=True), *columns) as table:
         for each in found[:most]:
             table.add(each.stream, count(each.version), each.partition, session.time(each.last_recorded_at))
     if most is not None and len(found) > most:

@@ -51,10 +51,15 @@ def positive(number: int | None, *, field: str) -> int | None:
 
 def as_data(text: str) -> Any:
     """DATA: JSON, or `-` for JSON from stdin."""
+    from eventstore.errors import InvalidEvent
     from eventstore.wire import strict_json
 
     no_option(text)
-    return strict_json(read_file("-", field="DATA") if text == "-" else text)
+    try:
+        return strict_json(read_file("-", field="DATA") if text == "-" else text)
+    except InvalidEvent as error:
+        remedy = error.remedy or "single quotes around, double quotes within: '{\"total\": 99}'; or - reads stdin"
+        raise InvalidEvent(error.detail, field="data", remedy=remedy) from error
 
 
 def no_option(text: str) -> None:

@@ -99,9 +99,9 @@ class Session:
         """A table for people; its rows are printed as they come, and at the latest when the block ends. With `cut` its
         last column ends at the edge of the terminal."""
         paged = paged and self.on_terminal and not self.flags.no_pager
-        edge = shutil.get_terminal_size().columns if self.on_terminal and cut else None
+        edge = shutil.get_terminal_size().columns if self.on_terminal else None
         lines = Lines(paged=paged)
-        table = Table(columns, lines.write, color=self.color, edge=edge, header=header)
+        table = Table(columns, lines.write, color=self.color, edge=edge, header=header, cut=cut)
         yield table
         table.flush()
         lines.close()

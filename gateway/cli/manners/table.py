@@ -12,20 +12,30 @@ LOOK_AHEAD = 256  # rows that decide the widths of the columns; longer cells of 
 
 
 class Column(Struct, frozen=True):
-    """`last` columns are cut at the edge of a terminal, the others are never cut."""
+    """A column that gives way is only as wide as leaves room for the others: a longer cell pushes its own line out, not
+    all of them. No cell is cut by that."""
 
     title: str
     align: Literal["left", "right"] = "left"
+    gives_way: bool = False
 
 
 class Table:
     """Rows as they come: the first ones are held until the widths are known."""
 
     def __init__(
-        self, columns: Sequence[Column], write: Callable[[str], None], *, color: bool, edge: int | None, header: bool
+        self,
+        columns: Sequence[Column],
+        write: Callable[[str], None],
+        *,
+        color: bool,
+        edge: int | None,
+        header: bool,
+        cut: bool = True,
     ) -> None:
-        """`edge` is the width of the terminal: the last column is cut there."""
+        """`edge` is the width of the terminal: with `cut`, the last column ends there."""
         self._columns, self._write, self._color, self._edge, self._header = columns, write, color, edge, header
+        self._cut = cut
         self._held: list[list[str]] = []
         self._widths: list[int] | None = None
 
@@ -44,15 +54,24 @@ class Table:
             return
         titles = [column.title for column in self._columns]
         rows = [titles, *self._held] if self._header else self._held
-        self._widths = [max(width(row[i]) for row in rows) for i in range(len(titles))]
+        self._widths = self._fitted([max(width(row[i]) for row in rows) for i in range(len(titles))])
         if self._header:
             self._write(paint(self._line(titles, self._widths, plain=True), "dim", color=self._color))
         for row in self._held:
             self._write(self._line(row, self._widths))
         self._held.clear()
 
+    def _fitted(self, widths: list[int]) -> list[int]:
+        excess = 0 if self._edge is None else sum(widths) + len(GAP) * (len(widths) - 1) - self._edge
+        if excess <= 0:
+            return widths
+        return [
+            max(wide - excess, width(column.title)) if column.gives_way else wide
+            for column, wide in zip(self._columns, widths, strict=True)
+        ]
+
     def _line(self, row: Sequence[str], widths: Sequence[int], *, plain: bool = False) -> str:
-        room = self._edge
+        room = self._edge if self._cut else None
         parts = []
         for i, (column, cell) in enumerate(zip(self._columns, row, strict=True)):
             last = i == len(row) - 1

@@ -69,6 +69,11 @@ def test_a_wrong_expectation_ends_with_3_and_changes_nothing(cli: Command) -> No
     assert len(cli.ok("read", "order-42", "--json").items) == 1
 
 
+def test_an_expectation_may_be_spelled_as_in_python(cli: Command) -> None:
+    cli.ok("publish", "order-42", "OrderPlaced", "{}", "--expected", "ANY")
+    assert cli.ok("publish", "order-42", "OrderPaid", "{}", "--expected", "Exists", "--json").json["version"] == 2
+
+
 def test_a_stream_that_is_not_there_ends_with_4(cli: Command) -> None:
     missing = cli.run("read", "order-43")
     assert (missing.code, missing.out) == (4, "")

@@ -26,6 +26,18 @@ def test_a_table_is_cut_at_the_edge_of_a_terminal_only(filled: Command) -> None:
     assert "x" * 200 in filled.ok("read", "note-01").out
 
 
+def test_a_long_name_of_one_stream_leaves_the_other_lines_whole(cli: Command) -> None:
+    cli.ok("publish", "order-42", "OrderPlaced")
+    cli.ok("publish", "document-" + "x" * 60, "DocumentAdded")
+    terminal = Terminal(cli, "streams", "--color", "never", columns=60)
+    assert terminal.end() == 0
+    title, long, short = terminal.shown.splitlines()
+    assert title.endswith("LAST EVENT")
+    assert len(title) == 60
+    assert long.startswith("document-" + "x" * 60 + "  ")
+    assert len(short) <= 60
+
+
 def test_a_terminal_shows_fifty_and_says_that_there_are_more(filled: Command) -> None:
     terminal = Terminal(filled, "streams", "--no-pager")
     assert terminal.end() == 0
@@ -100,7 +112,7 @@ def test_long_work_shows_a_bar_that_goes_away(cli: Command) -> None:
 
 def test_a_closed_pipe_ends_with_141_and_silence(filled: Command) -> None:
     read = [sys.executable, "-m", "gateway.cli", "export"]
-    for arguments in (read, [*read[:3], "read", "note-01", "--json"]):
+    for arguments in (read, [*read[:3], "read", "note-01", "--json"], [*read[:3], "read", "--help"]):
         reading, writing = os.pipe()
         os.close(reading)
         with subprocess.Popen(

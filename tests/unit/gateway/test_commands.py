@@ -86,6 +86,30 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert (re.findall(r"^  field: (.*)$", err, re.MULTILINE) or [None]) == [field]
 
 
+@pytest.mark.parametrize("data", ["{total: 99}", "{'total': 99}", "99}"])
+def test_data_that_are_no_json_come_with_the_right_form(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["publish", "order-42", "OrderPlaced", data]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: invalid-event: this is not JSON: ")
+    assert "  field: DATA\n  hint:  single quotes around, double quotes within: '{\"total\": 99}'" in err
+
+
+def test_data_with_a_repeated_key_keep_their_own_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["publish", "order-42", "OrderPlaced", '{"a": 1, "a": 2}']) == 1
+    assert "  hint:  keep one of them\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["publish", "order-42", "OrderPlaced"], ["doctor"], ["read", "--help"]])
+def test_without_the_extra_the_command_says_what_to_install(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cyclopts", None)  # which is how Python marks what cannot be imported
+    assert run(arguments) == 2
+    assert capsys.readouterr().err == (
+        "error: bad-request: the command line is not installed\n  hint:  pip install 'redis-eventstore[cli,embedded]'\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "flag"),
     [

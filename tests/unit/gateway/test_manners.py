@@ -52,6 +52,20 @@ def test_the_last_column_ends_at_the_edge_of_the_terminal() -> None:
     assert all(width(line) <= 20 for line in lines)
 
 
+def test_a_column_gives_way_to_the_others_on_a_narrow_terminal() -> None:
+    lines: list[str] = []
+    columns = [Column("STREAM", gives_way=True), Column("VERSION", "right"), Column("LAST EVENT")]
+    table = Table(columns, lines.append, color=False, edge=40, header=True, cut=False)
+    table.add("order-42", 7, "16m ago")
+    table.add("document-" + "x" * 30, 8, "16m ago")
+    table.flush()
+    assert lines == [
+        "STREAM               VERSION  LAST EVENT",
+        "order-42                   7  16m ago",
+        "document-" + "x" * 30 + "        8  16m ago",
+    ]
+
+
 def test_rows_after_the_first_screens_are_written_at_once() -> None:
     lines: list[str] = []
     table = Table([Column("N", "right")], lines.append, color=False, edge=None, header=True)
