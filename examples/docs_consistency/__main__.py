@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
+import structlog
 
 from examples.docs_consistency.app import Options, run
 from infrastructure.errors import EventStoreError, Unavailable
@@ -19,6 +20,8 @@ _EXAMPLE = "example: python -m examples.docs_consistency ~/src/project --html re
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 failed (or findings, with --strict), 2 usage, 5 no server, 130 interrupted."""
     options = _options(arguments)
+    # The report is all that goes to stdout: with --json somebody parses it.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         return anyio.run(run, options)
     except EventStoreError as error:

@@ -48,7 +48,7 @@ async def run(options: Options) -> int:
         data_dir = settings.eventstore.data_dir
         say(f"log in {data_dir}" if not settings.redis.configured else "log on the configured Redis")
         if changed := await opened.source.uncommitted():
-            say(f"{changed:,} changed files are not committed; what is checked is the commit")
+            say(f"not committed: {_count(changed, 'changed file')}; what is checked is the commit")
         with Documents.open(data_dir / FILE) as documents:
             done = await _bring_up_to_date(settings, opened.source, documents, stop, options.adopt)
             code = None if stop.requested else await _report(options, opened, documents, done, stop, began)
@@ -60,6 +60,10 @@ async def run(options: Options) -> int:
 
 def say(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 async def _prepare(options: Options) -> tuple[Settings, Opened]:
@@ -89,7 +93,8 @@ async def _bring_up_to_date(
         if done.rewritten:
             say("the log's last commit is not in this history: the difference to the tree was appended")
         if done.events:
-            say(f"{done.revisions:,} revisions, {done.events:,} events in {time.monotonic() - began:.1f} s")
+            what = f"{_count(done.revisions, 'revision')}, {_count(done.events, 'event')}"
+            say(f"{what} in {time.monotonic() - began:.1f} s")
         await catch_up(store, documents, stop)
     return done
 

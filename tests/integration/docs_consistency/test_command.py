@@ -15,6 +15,7 @@ from eventstore import EventStore
 from examples.docs_consistency.events import TYPES
 from infrastructure.settings import LogSettings, Settings
 from tests.support.checkouts import Checkout, eventful_checkout, long_checkout
+from tests.support.servers import Server, redis_server
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,10 @@ class Command:
         folder.mkdir()
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS_", "EVENTSTORE_", "GIT_"))}
         self._environment = {**kept, "PYTHONPATH": str(_REPOSITORY)}
+
+    def on(self, server: Server) -> None:
+        """From now on uses this server."""
+        self._environment["REDIS_URL"] = server.url
 
     def start(self, *arguments: str | Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -72,6 +77,20 @@ async def test_a_run_ingests_checks_and_reports(command: Command, made: Checkout
     assert command.report(made.folder)["new_events"] == 0
     out, _ = command.run(made.folder)
     assert "2 findings in 1 document." in out.decode()
+
+
+async def test_what_the_server_is_warned_of_is_not_in_the_report(command: Command, made: Checkout) -> None:
+    async with redis_server() as server:  # without maxmemory, which is warned of
+        command.on(server)
+        out, said = command.run(made.folder, "--json")
+    assert json.loads(out)["commit"] == made.head()
+    assert "server_check" in said
+
+
+async def test_one_is_said_as_one(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.md").write_text("# A\n")
+    assert "1 revision, 1 event in " in command.run(tmp_path / "folder")[1]
 
 
 async def test_the_tree_is_that_of_git_at_any_revision(command: Command, made: Checkout) -> None:
