@@ -27,7 +27,7 @@ class Stop:
 
 @asynccontextmanager
 async def stop_on_signals() -> AsyncIterator[Stop]:
-    """Takes SIGINT and SIGTERM while it is open. A second signal cancels what runs inside."""
+    """Takes SIGINT, SIGTERM and the hangup of a terminal while it is open. A second signal cancels what runs inside."""
     stop, listening = Stop(), anyio.CancelScope()
     async with owned_tasks() as spawn:
         with anyio.CancelScope() as work:
@@ -39,7 +39,9 @@ async def stop_on_signals() -> AsyncIterator[Stop]:
 
 
 async def _listen(stop: Stop, work: anyio.CancelScope, listening: anyio.CancelScope) -> None:
-    with listening, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    hangup = () if under_nohup else (signal.SIGHUP,)
+    with listening, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup) as signals:
         async for _ in signals:
             if stop.requested:
                 work.cancel()

@@ -152,13 +152,15 @@ def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callab
 
 
 async def _until_terminated(work: "Coroutine[Any, Any, Any]") -> Any:
-    """SIGTERM ends a command as Ctrl-C does: what it has open is closed first."""
+    """SIGTERM, and the end of the terminal, end a command as Ctrl-C does: what it has open is closed first."""
     import asyncio
-    import signal
+
+    from gateway.cli.manners.interrupt import ending_signals
 
     task = asyncio.current_task()
     if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in ending_signals():
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work
 
 

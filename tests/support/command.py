@@ -127,6 +127,11 @@ class Terminal:
         os.close(self._master)
         return self.process.wait(SECONDS)
 
+    def hang_up(self) -> None:
+        """Closes the terminal, as its window is closed; waits for the command."""
+        os.close(self._master)
+        self.process.wait(SECONDS)
+
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 1.0)
         if not ready:

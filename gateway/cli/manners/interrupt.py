@@ -1,11 +1,15 @@
-"""Ctrl-C and SIGTERM: stop at a safe point, and say how to go on."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: stop at a safe point, and say how to go on."""
 
 import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """What ends a command beside Ctrl-C. Under nohup a hangup does not."""
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGTERM, *hangup)
 
 
 class Interrupted(Exception):
@@ -39,12 +43,12 @@ def stopping_on_signals() -> Iterator[Stop]:
             task.cancel()
         stop.request()
 
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}
+    for number in previous:
         loop.add_signal_handler(number, on_signal)
     try:
         yield stop
     finally:
-        for number in SIGNALS:
+        for number, handler in previous.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, previous[number])
+            signal.signal(number, handler)

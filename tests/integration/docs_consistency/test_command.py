@@ -180,7 +180,7 @@ async def test_a_run_that_is_killed_again_and_again_writes_every_event_once(comm
     assert len(events) == len({event.id for event in events}) == changes
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_stops_at_a_safe_point(command: Command, tmp_path: Path, number: signal.Signals) -> None:
     made, changes = long_checkout(tmp_path / "long", 400)
     async with EventStore.open(types=TYPES, settings=settings_of(command)) as store:

@@ -3,7 +3,10 @@
 import json
 import re
 import signal
+import subprocess
 from uuid import uuid4
+
+import pytest
 
 from tests.support.command import Command, interrupt
 
@@ -149,12 +152,25 @@ def test_tail_shows_an_event_as_it_is_published(cli: Command) -> None:
     assert (code, out, err) == (130, "", "interrupted\n")
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does(cli: Command) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_a_command_as_ctrl_c_does(cli: Command, number: signal.Signals) -> None:
     tail = cli.start("tail", "--json", "--since", "0")
     cli.ok("publish", "order-42", "OrderPlaced", "1")
     assert tail.stdout is not None
     tail.stdout.readline()
-    assert interrupt(tail, signal.SIGTERM)[0] == 130
+    assert interrupt(tail, number)[0] == 130
+
+
+def test_under_nohup_a_command_outlives_its_terminal(cli: Command) -> None:
+    words = ["nohup", *cli.words(["tail", "--json", "--since", "0"])]
+    with subprocess.Popen(words, cwd=cli.folder, env=cli.environment, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        cli.ok("publish", "order-42", "OrderPlaced", "1")
+        tail.stdout.readline()
+        tail.send_signal(signal.SIGHUP)
+        cli.ok("publish", "order-42", "OrderPlaced", "2")
+        assert json.loads(tail.stdout.readline())["data"] == 2
+        tail.send_signal(signal.SIGTERM)
 
 
 def test_streams_are_listed_by_name(either: Command) -> None:

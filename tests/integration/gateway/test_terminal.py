@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,16 @@ def filled(cli: Command) -> Command:
     rows = [{"type": "Noted", "stream": f"note-{n % 70:02}", "data": {"text": "x" * 200}} for n in range(300)]
     cli.ok("import", "-", stdin="\n".join(map(json.dumps, rows)))
     return cli
+
+
+def is_taken(lock: Path) -> bool:
+    """Whether an embedded server lives, which holds this file locked."""
+    with lock.open() as file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_a_table_is_cut_at_the_edge_of_a_terminal_only(filled: Command) -> None:
@@ -108,6 +120,17 @@ def test_long_work_shows_a_bar_that_goes_away(cli: Command) -> None:
     assert terminal.end() == 130
     last = terminal.shown.rsplit("\x1b[K", 1)[1]
     assert last.startswith("interrupted: stopped after line ")
+
+
+@pytest.mark.parametrize("arguments", [["tail", "--since", "0"], ["up"]], ids=" ".join)
+def test_a_terminal_that_is_closed_leaves_no_server_behind(embedded: Command, arguments: list[str]) -> None:
+    embedded.ok("publish", "order-42", "OrderPlaced")
+    terminal = Terminal(embedded, *arguments, "--no-pager")
+    terminal.until(lambda shown: "order-42" in shown or "eventstore is up at " in shown)
+    lock = embedded.folder / ".eventstore" / "lock"
+    assert is_taken(lock)
+    terminal.hang_up()
+    assert not is_taken(lock)
 
 
 def test_a_closed_pipe_ends_with_141_and_silence(filled: Command) -> None:
