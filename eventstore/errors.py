@@ -65,10 +65,11 @@ class WrongExpectedVersion(EventStoreError):
     def __init__(self, stream: str, expected: int | str, actual: int) -> None:
         self.stream, self.expected, self.actual = stream, expected, actual
         wanted = "to exist" if expected == "exists" else expected
+        unseen = expected + 1 if isinstance(expected, int) and expected < actual else max(actual, 1)
         super().__init__(
             f"{stream} is at version {actual}, expected {wanted}",
             field="expected",
-            remedy=f"eventstore read {stream} --from {max(actual, 1)}, then decide again",
+            remedy=f"eventstore read {stream} --from {unseen}, then decide again",
             facts={"stream": stream, "expected": expected, "actual": actual},
         )
 

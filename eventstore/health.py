@@ -114,14 +114,15 @@ async def _rights(redis: Redis, settings: Settings) -> Check:
     except Unavailable as error:
         return Check("rights", "FAIL", error.detail, error.remedy)
     if isinstance(reply, ResponseError):
-        return _no_probe(reply)
+        return _no_probe(reply, settings.eventstore.prefix)
     return rules.rights([name.decode() for name in reply])
 
 
-def _no_probe(reply: ResponseError) -> Check:
+def _no_probe(reply: ResponseError, prefix: str) -> Check:
     error = refusal(reply)
     if isinstance(error, Unavailable) and error.reason == "permission":
-        return Check("rights", "FAIL", error.detail, "ACL SETUSER <user> +eval +evalsha")
+        missing = f"~{prefix}:*" if " key" in str(reply) else "+eval +evalsha"
+        return Check("rights", "FAIL", error.detail, f"ACL SETUSER <user> {missing}")
     return Check("rights", "WARN", f"could not be tried: {error.detail}", error.remedy)
 
 

@@ -139,7 +139,8 @@ class EmbeddedServer:
         return Unavailable(
             f"the server of {self._folder} {how}; the end of its log:\n{log_tail(self._log)}",
             reason="unreachable",
-            remedy=f"read {self._log}; free disk space or mend its files, then start again",
+            remedy=f"read {self._log}; free disk space; files that a newer server wrote need that one again "
+            "(pip install 'redis-eventstore[embedded]'); copy the folder before redis-check-aof mends anything",
         )
 
 

@@ -126,15 +126,21 @@ async def test_a_user_without_config_gets_a_warning(server: Server) -> None:
 @pytest.mark.parametrize("program", ["redis-server", find_program(), *newer_servers()])
 async def test_rights_that_are_missing_are_named(program: str) -> None:
     async with redis_server(program, FIT) as server:
-        checks = await told(as_user(server, "no-xadd", "+@all", "-xadd", "-time"))
+        checks = await told(as_user(server, "no-xadd", "+@all", "-xadd", "-time", "-hscan"))
     assert list(failed(checks)) == ["rights"]
-    assert checks["rights"].fix == "ACL SETUSER <user> +time +xadd"
+    assert checks["rights"].fix == "ACL SETUSER <user> +hscan +time +xadd"
 
 
 async def test_a_user_without_scripts_is_told_so(server: Server) -> None:
     checks = await told(as_user(server, "no-scripts", "+@all", "-@scripting"))
     assert checks["rights"].status == "FAIL"
     assert checks["rights"].fix == "ACL SETUSER <user> +eval +evalsha"
+
+
+async def test_a_user_of_other_keys_is_told_which_to_allow(server: Server) -> None:
+    settings = as_user(server, "other-keys", "+@all", "resetkeys", "~elsewhere:*")
+    checks = await told(settings)
+    assert checks["rights"].fix == f"ACL SETUSER <user> ~{settings.eventstore.prefix}:*"
 
 
 async def test_a_clock_behind_the_newest_event_is_a_warning(server: Server) -> None:
