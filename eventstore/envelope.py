@@ -1,7 +1,6 @@
 """The envelope: what is kept of an event beside its data."""
 
 import enum
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -50,12 +49,6 @@ class RecordedEvent(Struct, frozen=True, gc=False):
     schema_version: int
     data: Any
     metadata: Metadata
-
-    @property
-    def recorded_time(self) -> datetime:
-        return datetime.fromtimestamp(self.recorded_at // 1_000_000, UTC).replace(
-            microsecond=self.recorded_at % 1_000_000
-        )
 
 
 class Receipt(Struct, frozen=True):

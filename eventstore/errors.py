@@ -6,7 +6,6 @@ from infrastructure.errors import EventStoreError, Unavailable
 
 __all__ = [
     "ClockDrift",
-    "DifferentPartitions",
     "DurabilityNotReached",
     "EventStoreError",
     "EventTypeError",
@@ -110,12 +109,6 @@ class ClockDrift(EventStoreError):
             remedy="set the clocks of the servers right (NTP), then append again",
             facts={"stream": stream, "cause_at": cause_at, "server_at": server_at},
         )
-
-
-class DifferentPartitions(EventStoreError):
-    """Streams of one call lie in different partitions, so no script can touch them all."""
-
-    code = "different-partitions"
 
 
 class OutcomeUnknown(EventStoreError):
