@@ -159,7 +159,7 @@ def _routes(settings: "RedisSettings") -> Routes:
     if settings.cluster:
         return Cluster(way.seed, make)
     if settings.sentinels and not settings.url:
-        anonymous = dial(settings, login=False)
-        sentinels = [Node(anonymous, address, _SENTINEL_CONNECTIONS, patience) for address in settings.sentinels]
+        aside = dial(settings, sentinels=True)
+        sentinels = [Node(aside, address, _SENTINEL_CONNECTIONS, patience) for address in settings.sentinels]
         return Sentinel(sentinels, settings.sentinel_master or "mymaster", make)
     return Standalone(make(way.seed))

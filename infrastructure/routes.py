@@ -99,7 +99,7 @@ class Sentinel:
             node.retire()
 
     async def _follow(self, sentinel: Node) -> None:
-        named = await _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
+        named = await self._named_by(sentinel)
         if named is None:
             raise Unavailable(
                 f"the Sentinel {sentinel.address} knows no primary {self._name}",
@@ -119,6 +119,18 @@ class Sentinel:
             previous, self._master = self._master, node
             if previous:
                 previous.retire()
+
+    async def _named_by(self, sentinel: Node) -> Reply:
+        try:
+            return await _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)
+        except Unavailable as error:
+            if error.reason != "authentication":
+                raise
+            raise Unavailable(
+                f"the Sentinel {error.detail}",
+                reason=error.reason,
+                remedy="check redis.sentinel_username and redis.sentinel_password",
+            ) from error
 
 
 class Cluster:

@@ -92,7 +92,7 @@ DurabilityLevel = Annotated[
 class RedisSettings(Struct, frozen=True):
     """Where Redis is. `url` goes before `sentinels`, these before `host`.
 
-    `username`, `password` and `db` apply where the URL says nothing of them.
+    `username`, `password` and `db` apply where the URL says nothing of them. Sentinels have users of their own.
     """
 
     url: Annotated[RedisUrl, "REDIS_URL"] = None
@@ -104,6 +104,8 @@ class RedisSettings(Struct, frozen=True):
     cluster: Annotated[Flag, "REDIS_CLUSTER"] = False
     sentinels: Annotated[Addresses, "REDIS_SENTINELS"] = ()
     sentinel_master: Annotated[Text, "REDIS_SENTINEL_MASTER"] = "mymaster"
+    sentinel_username: Annotated[Text, "REDIS_SENTINEL_USERNAME"] = None
+    sentinel_password: Annotated[Password, "REDIS_SENTINEL_PASSWORD"] = None
     tls_ca_file: Annotated[FilePath, "REDIS_TLS_CA_FILE"] = None
     tls_cert_file: Annotated[FilePath, "REDIS_TLS_CERT_FILE"] = None
     tls_key_file: Annotated[FilePath, "REDIS_TLS_KEY_FILE"] = None

@@ -100,15 +100,15 @@ class Dial(Struct, frozen=True):
     make: Callable[[str], Wire]
 
 
-def dial(settings: "RedisSettings", *, login: bool = True) -> Dial:
+def dial(settings: "RedisSettings", *, sentinels: bool = False) -> Dial:
     """Read the settings once. `seed` is the address that they name: `host:port`, or the path of a unix socket.
 
-    Without `login` neither user nor database are sent: a Sentinel has its own users, and no databases.
+    With `sentinels` the way to these: they have their own users, and no databases.
     """
     url = settings.url.reveal() if settings.url else ""
     named: dict[str, Any] = dict(parse_url(url)) if url else {}
     common: dict[str, Any] = {
-        **(_login(settings, named) if login else {}),
+        **(_sentinel_login(settings) if sentinels else _login(settings, named)),
         "protocol": 2,
         "decode_responses": False,
         "parser_class": _Replies,
@@ -140,6 +140,11 @@ def _login(settings: "RedisSettings", named: dict[str, Any]) -> dict[str, Any]:
         "password": named.get("password") or (settings.password.reveal() if settings.password else None),
         "db": named.get("db", settings.db),
     }
+
+
+def _sentinel_login(settings: "RedisSettings") -> dict[str, Any]:
+    password = settings.sentinel_password
+    return {"username": settings.sentinel_username, "password": password.reveal() if password else None}
 
 
 class _Replies(_AsyncHiredisParser):

@@ -85,11 +85,13 @@ async def redis_server(
 
 
 @asynccontextmanager
-async def sentinel(master: Server, name: str = "mymaster", binary: str = "redis-server") -> AsyncIterator[Server]:
-    """One Sentinel that decides alone, quickly."""
+async def sentinel(
+    master: Server, name: str = "mymaster", binary: str = "redis-server", lines: Sequence[str] = ()
+) -> AsyncIterator[Server]:
+    """One Sentinel that decides alone, quickly. `lines` are more of its configuration."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
-        config = _sentinel_config(Path(folder), port, master, name)
+        config = _sentinel_config(Path(folder), port, master, name, lines)
         server = Server(_launch([binary, str(config), "--sentinel"], Path(folder)), port, Path(folder))
         try:
             await until(lambda: _accepts(server))
@@ -148,12 +150,13 @@ def newer_servers() -> list[str]:
 _MORE = [("REDIS8_BIN", "redis-server"), ("VALKEY8_BIN", "valkey-server")]
 
 
-def _sentinel_config(folder: Path, port: int, master: Server, name: str) -> Path:
+def _sentinel_config(folder: Path, port: int, master: Server, name: str, lines: Sequence[str]) -> Path:
     config = folder / "sentinel.conf"
     config.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
         f"sentinel monitor {name} 127.0.0.1 {master.port} 1\n"
         f"sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n"
+        + "".join(f"{line}\n" for line in lines)
     )
     return config
 

@@ -1,17 +1,21 @@
 """The primary that Sentinel names, before and after it changes."""
 
+import traceback
 from collections.abc import AsyncIterator
 
 import anyio
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from infrastructure.connect import Redis, connect
 from infrastructure.errors import Unavailable
+from infrastructure.secrets import Secret
 from infrastructure.settings import RedisSettings
 from tests.support.servers import Server, free_port, redis_server, sentinel, tries, until
 
 pytestmark = pytest.mark.anyio
+SECRET = "correct-horse"
 
 
 class Watched(Struct):
@@ -82,6 +86,32 @@ async def test_no_sentinel_answers() -> None:
         async with connect(settings):
             pass
     assert caught.value.reason == "unreachable"
+
+
+@pytest.mark.parametrize("user", [None, "watcher"])
+async def test_sentinels_that_have_a_password_of_their_own(user: str | None) -> None:
+    rights = "resetchannels -@all +sentinel|get-master-addr-by-name"
+    guard = [f"requirepass {SECRET}"] if user is None else [f"user {user} on >{SECRET} {rights}", "user default off"]
+    async with redis_server() as primary, sentinel(primary, lines=guard) as watcher:
+        settings = RedisSettings(sentinels=(watcher.address,), sentinel_username=user, sentinel_password=Secret(SECRET))
+        async with connect(settings) as redis:
+            assert await redis.run("n", ("INCR", "n")) == [1], "which asks for none"
+        for wrong in (Secret("battery-staple"), None):
+            with pytest.raises(Unavailable, match=f"Sentinel {watcher.address} refused") as caught:
+                async with connect(replace(settings, sentinel_password=wrong)):
+                    pass
+            assert (caught.value.reason, caught.value.maybe_ran) == ("authentication", False)
+            assert "redis.sentinel_password" in str(caught.value.remedy)
+            assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_password_of_the_servers_is_not_told_to_sentinels() -> None:
+    async with redis_server(args=["--requirepass", SECRET]) as primary:
+        primary.admin("AUTH", SECRET)
+        async with sentinel(primary, lines=[f"sentinel auth-pass mymaster {SECRET}"]) as watcher:
+            async with connect(RedisSettings(sentinels=(watcher.address,), password=Secret(SECRET))) as redis:
+                assert await redis.run("n", ("INCR", "n")) == [1]
+            assert watcher.calls_of("auth") == 0
 
 
 def _starts_failover(watched: Watched) -> bool:

@@ -20,7 +20,9 @@ secret_texts = st.text(st.characters(exclude_characters="\0", exclude_categories
 ways = st.sampled_from(
     ["option", "environment", "named file", "given as its file", "mounted", "file", "bare in file", "bare in list"]
 )
-secret_keys = st.sampled_from(["redis.password", "postgres.password", "redis.url", "url with password"])
+secret_keys = st.sampled_from(
+    ["redis.password", "redis.sentinel_password", "postgres.password", "redis.url", "url with password"]
+)
 other_mistakes = st.sampled_from([{}, {"REDIS_PORT": "wrong"}, {"LOG_LEVEL": "wrong"}])
 
 
@@ -35,6 +37,7 @@ def test_a_secret_never_shows(secret: str, way: str, key: str, environ: dict[str
         try:
             shown += repr(settings := load_settings(environ | variables, file, options, secrets_dir=Path(folder)))
             shown += f"{settings} {settings.redis} {settings.redis.url} {settings.redis.password!r}"
+            shown += f"{settings.redis.sentinel_password!r}"
             shown += str(effective(environ | variables, file, options, secrets_dir=Path(folder)))
         except SettingsError as error:
             shown += "".join(traceback.format_exception(error)) + f"{error.facts} {error.remedy} {error.field}"
