@@ -7,6 +7,11 @@
 Each step changes the subscription only after its last await, so a step that is cancelled or fails is taken again.
 Before a page is used, the partition's history is compared with the one read so far (epochs.py): what was lost is
 reported, and the reader goes back. A server that is away is waited for, 50 ms to 2 s between two tries.
+
+A subscription asks only when what it held has been taken, so a slow one costs what it holds, whatever is appended
+meanwhile: at most 8,192 events and 16 MiB of them as stored, twice that as objects. `order="total"` holds an event of
+every partition in any case, and up to 32,768 events where there are more than 64 partitions. Holding more would not
+be faster: 16 partitions of 280-byte events are read at 4.2 us an event, with four times as much held at 4.1.
 """
 
 from collections import deque
@@ -28,8 +33,9 @@ from eventstore.wakeup import Wakeup
 from infrastructure import lua
 from infrastructure.tasks import together
 
-EVENTS_PER_PARTITION, EVENTS_IN_ALL = 1_024, 32_768
-BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 64 << 20
+EVENTS_PER_PARTITION, EVENTS_IN_ALL = 1_024, 8_192
+EVENTS_TO_MERGE, EVENTS_IN_MERGE = 128, 32_768  # of a partition at least: merging 256 times 32 takes twice the time
+BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 16 << 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
 
@@ -111,8 +117,8 @@ class Subscription:
         self._wakeup = Wakeup(log)
         self._pause = FIRST_PAUSE_SECONDS
         self._stepping = self._closed = False
-        self._events = max(min(EVENTS_PER_PARTITION, EVENTS_IN_ALL // log.partitions), 1)
-        self._bytes = min(BYTES_PER_PARTITION, BYTES_IN_ALL // log.partitions)
+        self._first, self._at_once = 0, _partitions_at_once(log, order)
+        self._events, self._bytes = _page_bounds(self._at_once)
 
     @property
     def cursor(self) -> Cursor:
@@ -170,9 +176,11 @@ class Subscription:
         self._release()
         if self._ready:
             return
-        behind = [s for s in self._sources if s.behind and not s.lane.entries]
+        turns = (*self._sources[self._first :], *self._sources[: self._first])
+        behind = [s for s in turns if s.behind and not s.lane.entries][: self._at_once]
         if behind:
             await self._read(behind)
+            self._first = (behind[-1].partition + 1) % self._log.partitions
         elif any(s.lane.entries for s in self._sources):
             await self._ask()
         else:
@@ -260,6 +268,20 @@ class Subscription:
         for partition in await self._wakeup.wait([s.observer.place for s in self._sources]):
             self._sources[partition].look = True
         self._pause = FIRST_PAUSE_SECONDS
+
+
+def _partitions_at_once(log: Log, order: read.Order) -> int:
+    """How many pages may be held: a page has one event in any case, however large it is. The merged order needs the
+    next event of every partition."""
+    if order == "total":
+        return log.partitions
+    return max(min(log.partitions, BYTES_IN_ALL // log.settings.max_event_bytes), 1)
+
+
+def _page_bounds(pages: int) -> tuple[int, int]:
+    """Events and bytes of one of so many pages."""
+    events = max(EVENTS_IN_ALL // pages, min(EVENTS_TO_MERGE, EVENTS_IN_MERGE // pages), 1)
+    return min(EVENTS_PER_PARTITION, events), min(BYTES_PER_PARTITION, BYTES_IN_ALL // pages)
 
 
 async def promise(log: Log, partition: int, time_us: int) -> tuple[int, int]:
