@@ -36,7 +36,8 @@ class Metadata(Struct, frozen=True, kw_only=True, gc=False):
 class RecordedEvent(Struct, frozen=True, gc=False):
     """An event as the log holds it. `version` counts within the stream, `position` within the partition, both from 1
     and without gaps. `recorded_at` is a hybrid logical clock in microseconds since 1970 (UTC): within a partition it
-    never goes back, and an effect is above its causes."""
+    never goes back, and an effect is above its causes. `type` and `schema_version` describe `data`: the present name
+    and version of a type that the store knows, whatever the event was stored as; else what is stored."""
 
     id: UUID
     stream: str

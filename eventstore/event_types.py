@@ -1,45 +1,56 @@
 """Names, schema versions and upcasters of the user's events."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 from msgspec import inspect as types
 
+from eventstore import upcasters as chains
 from eventstore.envelope import Untyped
 from eventstore.errors import EventTypeError, InvalidEvent
+from eventstore.json_values import may_hold_floats, refuse_what_json_cannot_hold
 from eventstore.names import plain_name
+from eventstore.upcasters import Step, Upcaster
 
-JsonDict = dict[str, Any]
-Upcaster = Callable[[JsonDict], JsonDict]
 T = TypeVar("T", bound=type[Struct])
 MAX_TYPE_BYTES = 255
 MAX_SCHEMA_VERSION = 65_535
 
 
 class EventType(Struct, frozen=True):
-    """How a Struct is named in the log. `upcasters[n]` turns data of schema version n into version n + 1."""
+    """How a Struct is named in the log. `upcasters[n]` turns data of schema version n into version n + 1; there is one
+    for each version from `oldest` on. `formerly` are names under which events of the type were stored."""
 
     name: str
     version: int
     struct: type[Struct]
-    upcasters: Mapping[int, Upcaster]
+    upcasters: Mapping[int, Step]
     may_hold_floats: bool
+    oldest: int = 1
+    formerly: tuple[str, ...] = ()
 
 
 def event(
-    *, name: str | None = None, version: int = 1, upcasters: Mapping[int, Upcaster] | None = None
+    *,
+    name: str | None = None,
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
+    oldest: int = 1,
+    formerly: Iterable[str] = (),
 ) -> Callable[[T], T]:
     """Names a Struct for the log. Without it the class name is the type and 1 the schema version.
 
     @event(name="OrderPlaced", version=2, upcasters={1: lambda old: {**old, "currency": "EUR"}})
     class OrderPlaced(Struct, frozen=True): total: int; currency: str
-    """
+
+    Each version from `oldest` up to the present one needs its upcaster; give `oldest` if no event older than that was
+    ever stored. `formerly` are names that the type had before: versions count on across a rename, events stored under
+    those names are read as this type, and new ones are stored under `name`. Raises EventTypeError."""
 
     def annotate(cls: T) -> T:
-        described = _described(cls, name or cls.__name__, version, dict(upcasters or {}))
+        described = _described(cls, name or cls.__name__, version, upcasters or {}, oldest, formerly)
         cls.__event_type__ = described  # type: ignore[attr-defined]
         return cls
 
@@ -56,21 +67,45 @@ def event_type(cls: type[Struct]) -> EventType:
     return _described(cls, cls.__name__, 1, {})
 
 
-def _described(cls: type[Struct], name: str, version: int, upcasters: Mapping[int, Upcaster]) -> EventType:
+def _described(
+    cls: type[Struct],
+    name: str,
+    version: int,
+    upcasters: Mapping[int, Upcaster],
+    oldest: int = 1,
+    formerly: Iterable[str] = (),
+) -> EventType:
+    _check_name(name)
+    if type(version) is not int or not 1 <= version <= MAX_SCHEMA_VERSION:
+        raise EventTypeError(f"{name}: schema version {version} is not in 1..{MAX_SCHEMA_VERSION}", field="version")
+    if type(oldest) is not int or not 1 <= oldest <= version:
+        raise EventTypeError(f"{name}: oldest={oldest} is not in 1..{version}", field="oldest")
+    steps = chains.chain(name, version, oldest, upcasters)
+    former = _former_names(name, formerly)
+    return EventType(name, version, cls, steps, may_hold_floats(_info(cls, name)), oldest, former)
+
+
+def _check_name(name: str) -> None:
     plain_name(name, "event type")
     if len(name) > MAX_TYPE_BYTES:
         raise EventTypeError(f"event type {name[:40]}... is over {MAX_TYPE_BYTES} bytes", field="name")
-    if not 1 <= version <= MAX_SCHEMA_VERSION:
-        raise EventTypeError(f"{name}: schema version {version} is not in 1..{MAX_SCHEMA_VERSION}", field="version")
-    missing = sorted(set(range(min(upcasters, default=version), version)) - set(upcasters))
-    strange = sorted(v for v in upcasters if not 1 <= v < version)
-    if missing or strange:
+
+
+def _former_names(name: str, formerly: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(formerly, str):
         raise EventTypeError(
-            f"{name} version {version}: upcasters missing for {missing}, out of place {strange}",
-            field="upcasters",
-            remedy="give one upcaster for each version from the oldest stored one to the one before the present",
+            f"{name}: formerly={formerly!r} is no list of names", field="formerly", remedy='("A", "B")'
         )
-    return EventType(name, version, cls, upcasters, _may_hold_floats(_info(cls, name), set()))
+    former = tuple(formerly)
+    for each in former:
+        _check_name(each)
+        if each == name or former.count(each) > 1:
+            raise EventTypeError(
+                f"{name}: `formerly` names {each}, {'the present name' if each == name else 'twice'}",
+                field="formerly",
+                remedy="each former name once, the present one not at all",
+            )
+    return former
 
 
 def _info(cls: type[Struct], name: str) -> types.Type:
@@ -84,58 +119,41 @@ def _info(cls: type[Struct], name: str) -> types.Type:
         ) from error
 
 
-def _may_hold_floats(info: types.Type, seen: set[type]) -> bool:
-    """msgspec writes NaN as null; only types that can hold a float need the look."""
-    match info:
-        case types.StructType() | types.TypedDictType() | types.DataclassType() | types.NamedTupleType():
-            if info.cls in seen:
-                return False
-            seen.add(info.cls)
-            return any(_may_hold_floats(f.type, seen) for f in info.fields)
-        case types.UnionType():
-            return any(_may_hold_floats(t, seen) for t in info.types)
-        case types.TupleType():
-            return any(_may_hold_floats(t, seen) for t in info.item_types)
-        case types.DictType():
-            return _may_hold_floats(info.key_type, seen) or _may_hold_floats(info.value_type, seen)
-        case types.CollectionType():
-            return _may_hold_floats(info.item_type, seen)
-        case types.Metadata():
-            return _may_hold_floats(info.type, seen)
-        case _:
-            return isinstance(info, types.FloatType | types.AnyType | types.CustomType)
-
-
 class EventTypes:
     """The types one store knows. Unknown ones read as plain dicts; a strict store does not append them."""
 
     def __init__(self, structs: Iterable[type[Struct]] = (), *, strict: bool = False) -> None:
         self._strict = strict
-        self._by_name: dict[str, EventType] = {}
+        self._by_name: dict[str, EventType] = {}  # former names, too
         self._by_struct: dict[type, EventType] = {}
         self._encode = msgspec.json.Encoder().encode
         for struct in structs:
             self.add(struct)
 
     def __iter__(self) -> Iterator[EventType]:
-        return iter(self._by_name.values())
+        return iter(self._by_struct.values())
 
     def named(self, name: str) -> EventType | None:
+        """The type that has this name, or had it."""
         return self._by_name.get(name)
 
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """All names under which events of the type are stored that has this name, or had it."""
+        found = self._by_name.get(name)
+        return (name,) if found is None else (found.name, *found.formerly)
+
     def add(self, struct: type[Struct]) -> EventType:
+        """Takes a type in. Raises EventTypeError if it contradicts one that is known."""
         known = self._by_struct.get(struct)
         if known is not None:
             return known
         found = event_type(struct)
-        other = self._by_name.get(found.name)
-        if other is not None:
-            raise EventTypeError(
-                f"{found.name} names both {other.struct.__qualname__} and {struct.__qualname__}",
-                field="types",
-                remedy="give one of them another name: @event(name=...)",
-            )
-        self._by_name[found.name] = self._by_struct[struct] = found
+        for name in (found.name, *found.formerly):
+            other = self._by_name.get(name)
+            if other is not None:
+                raise _both(name, other, found)
+        self._by_struct[struct] = found
+        self._by_name |= dict.fromkeys((found.name, *found.formerly), found)
         return found
 
     def encode(self, data: object) -> tuple[str, int, bytes]:
@@ -176,7 +194,7 @@ class EventTypes:
         try:
             encoded = self._encode(data)
             if floats:
-                _refuse_what_json_cannot_hold(msgspec.to_builtins(data), name)
+                refuse_what_json_cannot_hold(msgspec.to_builtins(data), name)
         except InvalidEvent:
             raise
         except Exception as error:  # the user's types are asked, and may raise anything
@@ -210,39 +228,32 @@ class EventTypes:
             ) from error
 
     def _upcast(self, found: EventType, schema_version: int, data: bytes) -> object:
-        value = msgspec.json.decode(data)
-        for version in range(schema_version, found.version):
-            upcaster = found.upcasters.get(version)
-            if upcaster is None:
-                raise InvalidEvent(
-                    f"{found.name}: stored with schema version {schema_version}, no upcaster from {version}",
-                    field="schema_version",
-                    remedy="add the upcaster to @event",
-                )
-            value = upcaster(value)
-        if schema_version > found.version:
-            raise InvalidEvent(
-                f"{found.name}: stored with schema version {schema_version}, this process knows {found.version}",
-                field="schema_version",
-                remedy="deploy the newer code",
-            )
-        return msgspec.convert(value, type=found.struct)
+        data = chains.climb(found.name, found.upcasters, schema_version, found.version, data)
+        return msgspec.json.decode(data, type=found.struct)
+
+
+def _both(name: str, one: EventType, other: EventType) -> EventTypeError:
+    """Two types claim a name."""
+    structs = f"{one.struct.__qualname__} and {other.struct.__qualname__}"
+    if one.name == other.name:
+        return EventTypeError(
+            f"{name} names both {structs}",
+            field="types",
+            remedy="give one of them another name: @event(name=...)",
+        )
+    if one.name in other.formerly and other.name in one.formerly:
+        what = f"a cycle of renames: {one.name} was {other.name}, which was {one.name}"
+    elif name in (one.name, other.name):
+        what = f"{name} is the name of one type and a former name of another"
+    else:
+        what = f"{name} is a former name of two types, {one.name} and {other.name}"
+    return EventTypeError(
+        f"{what} ({structs})",
+        field="formerly",
+        remedy="a name belongs to one type for ever, for events are stored under it: take it out of one `formerly`",
+    )
 
 
 def _said(error: Exception) -> str:
     """A KeyError says no more than the key."""
     return str(error) if isinstance(error, msgspec.MsgspecError | ValueError) else f"{type(error).__name__}: {error}"
-
-
-def _refuse_what_json_cannot_hold(value: object, name: str, path: str = "data") -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidEvent(f"{name}: {path} is {value}, which JSON cannot hold", field=path)
-    if isinstance(value, Mapping):
-        if len({str(key) for key in value}) < len(value):
-            raise InvalidEvent(f"{name}: {path} has keys that are the same text in JSON, such as 1 and '1'", field=path)
-        for key, item in value.items():
-            _refuse_what_json_cannot_hold(key, name, path)
-            _refuse_what_json_cannot_hold(item, name, f"{path}.{key}")
-    elif isinstance(value, list | tuple | set | frozenset):
-        for place, item in enumerate(value):
-            _refuse_what_json_cannot_hold(item, name, f"{path}[{place}]")

@@ -10,8 +10,9 @@ from eventstore.names import category_of
 
 class Filter(Struct, frozen=True):
     """All that is given must hold. Any one of `types` and of `categories` (the stream's name up to the first hyphen)
-    is enough. `since` and `until` are microseconds since 1970, both inclusive, compared with `recorded_at`; finite
-    reads begin and end there instead of scanning the rest."""
+    is enough; a type that the store knows matches under each name that it ever had. `since` and `until` are
+    microseconds since 1970, both inclusive, compared with `recorded_at`; finite reads begin and end there instead of
+    scanning the rest."""
 
     types: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from eventstore import durability
 from eventstore.codec import Entry
 from eventstore.durability import Durability
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import EventStoreError, LogDamaged
+from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
 from eventstore.event_types import EventTypes
+from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
@@ -36,7 +38,13 @@ class Log(Struct, frozen=True):
     settings: LogSettings
 
     def recorded(self, entry: Entry) -> RecordedEvent:
-        """The entry as the caller sees it. Raises InvalidEvent if its data does not decode."""
+        """The entry as the caller sees it: data, name and schema version of the type as this process knows it. Raises
+        InvalidEvent, which names the place, if its data does not decode."""
+        known = self.types.named(entry.type)
+        try:
+            data = self.types.decode(entry.type, entry.schema_version, entry.data)
+        except InvalidEvent as error:
+            raise _at(error, entry) from error.__cause__
         return RecordedEvent(
             id=entry.id,
             stream=entry.stream,
@@ -45,11 +53,29 @@ class Log(Struct, frozen=True):
             epoch=entry.epoch,
             position=entry.position,
             recorded_at=entry.recorded_at,
-            type=entry.type,
-            schema_version=entry.schema_version,
-            data=self.types.decode(entry.type, entry.schema_version, entry.data),
+            type=known.name if known else entry.type,
+            schema_version=known.version if known else entry.schema_version,
+            data=data,
             metadata=entry.metadata,
         )
+
+    def resolved(self, where: Filter | None) -> Filter | None:
+        """The filter with each type under all names that it had: as entries are stored."""
+        if where is None or not where.types:
+            return where
+        names = dict.fromkeys(stored for name in where.types for stored in self.types.names_of(name))
+        return replace(where, types=tuple(names))
+
+
+def _at(error: InvalidEvent, entry: Entry) -> InvalidEvent:
+    place = f"{entry.stream} version {entry.version}, partition {entry.partition} position {entry.position}"
+    facts = {"stream": entry.stream, "version": entry.version, "partition": entry.partition}
+    return InvalidEvent(
+        f"{error.detail} ({place})",
+        field=error.field,
+        remedy=error.remedy,
+        facts={**error.facts, **facts, "position": entry.position},
+    )
 
 
 async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct]]) -> Log:

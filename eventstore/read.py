@@ -131,6 +131,7 @@ async def entry_pages(
         )
     _at_least(1, from_position=from_position)
     _at_least(0, limit=limit)
+    where = log.resolved(where)
     first, last = await _bounds(log, partition, from_position, backwards, where)
     scan = Scan(
         log,
@@ -183,6 +184,7 @@ async def read_all(
     `system`. Raises EventsMissing, InvalidEvent, InvalidRequest, Unavailable."""
     check_order(order)
     _at_least(0, limit=limit)
+    where = log.resolved(where)
     scans = await _scans(log, backwards, limit if where is None and system else None, where, cursor)
     left = limit
     batches = _merged(scans, backwards) if order == "total" else _one_by_one(scans)

@@ -108,7 +108,7 @@ class Subscription:
         *,
         since: bool,
     ) -> None:
-        self._log, self._total, self._where, self._system = log, order == "total", where, system
+        self._log, self._total, self._where, self._system = log, order == "total", log.resolved(where), system
         self._observer, self._on_lost = observer, on_lost
         self._since = where.since if since and where is not None else None
         self._places = list(cursor.places)
