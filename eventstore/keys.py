@@ -31,6 +31,9 @@ class Keys:
     def incoming(self, partition: int) -> str:
         return self._stems[partition] + "in"
 
+    def snapshot(self, partition: int, stream: str) -> str:
+        return f"{self._stems[partition]}snap:{stream}"
+
     def probe(self, partition: int) -> str:
         return self._stems[partition] + "probe"
 

@@ -85,8 +85,13 @@ async def stream_page(
     keys = [log.keys.head(partition), log.keys.events(partition), log.keys.index(partition, stream)]
     reply = (await ask(log, _read_stream, keys, [first, last, events, size, int(backwards)]))[0]
     version, archived, head, epochs, *flat = reply
-    by = -1 if backwards else 1
     start = min(first or version, version) if backwards else max(first, 1)
+    entries = stream_entries(stream, partition, start, flat, by=-1 if backwards else 1)
+    return StreamPage(version, archived, Page(head, epochs, entries))
+
+
+def stream_entries(stream: str, partition: int, start: int, flat: Sequence[Reply], *, by: int) -> list[Entry]:
+    """Ids and values, in turn, as the entries of consecutive versions. Raises EventsMissing where one is not there."""
     entries: list[Entry] = []
     for expected, (entry_id, value) in enumerate(zip(flat[::2], flat[1::2], strict=True)):
         epoch, _, position = entry_id.partition(b"-")
@@ -94,7 +99,7 @@ async def stream_page(
         if entry is None or entry.version != start + by * expected or entry.stream != stream:
             raise EventsMissing(f"stream {stream}", start + by * expected, start + by * expected)
         entries.append(entry)
-    return StreamPage(version, archived, Page(head, epochs, entries))
+    return entries
 
 
 async def ask(

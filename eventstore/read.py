@@ -43,7 +43,7 @@ async def read_stream(
     stream_name(stream)
     _at_least(1, from_version=from_version)
     _at_least(0, limit=limit)
-    async for page in _stream_pages(log, stream, from_version, backwards, limit):
+    async for page in stream_pages(log, stream, from_version, backwards, limit):
         for entry in page:
             yield log.recorded(entry)
 
@@ -55,18 +55,24 @@ async def stream_version(log: Log, stream: str) -> int:
     return page.version
 
 
-async def _stream_pages(
-    log: Log, stream: str, from_version: int | None, backwards: bool, limit: int | None
+async def stream_pages(
+    log: Log,
+    stream: str,
+    from_version: int | None,
+    backwards: bool = False,
+    limit: int | None = None,
+    begun: StreamPage | None = None,
 ) -> AsyncIterator[list[Entry]]:
+    """`read_stream` by pages, with the data still as bytes. The first one may have come with another call: `begun`."""
     partition = partition_of(stream, log.partitions)
     first, last, left = from_version or (0 if backwards else 1), 0, limit
     highest = Observer()
     while left != 0:
         events = STREAM_EVENTS_PER_PAGE if left is None else min(left, STREAM_EVENTS_PER_PAGE)
-        page = await stream_page(
+        page = begun or await stream_page(
             log, stream, partition, first, last, backwards=backwards, events=events, size=BYTES_PER_PAGE
         )
-        entries = page.page.entries
+        entries, begun = page.page.entries, None
         _same_history(page, highest, stream, partition)
         first = min(first or page.version, page.version) if backwards else first
         last = last or (1 if backwards else page.version)
