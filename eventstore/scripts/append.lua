@@ -136,7 +136,7 @@ end
 -- The verdict on what was written before; nil if nothing was.
 local function repeated(append)
   local first = ARGV[append.first]
-  if append.exact and append.actual > append.exact then
+  if append.exact and append.actual > append.exact and append.exact >= append.base then
     if same_id(stored_at(position_of(append, append.exact + 1)), first) then
       return compare_at(append, append.exact + 1)
     end
