@@ -42,7 +42,8 @@ lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 bench: $(DEV)  ## Measure appends and reads beside Redis alone, in one run
 	$(bin)/python -m benchmarks.log
 
-soak: $(DEV)  ## Repeat the property tests and the crashes, each round with other random steps, for MINUTES=10
+soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
+	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); round=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  round=$$((round + 1)); echo "round $$round"; \

@@ -20,9 +20,8 @@ class Report(Struct, frozen=True):
 
 def as_table(report: Report) -> str:
     """The machine in one line, then a block per case: a line per contestant, its ratio to each baseline."""
-    facts = ", ".join(f"{f.name} {_fact(getattr(report.machine, f.name))}" for f in fields(Machine))
     blocks = ["\n".join(_block(result)) for result in report.results]
-    return "\n\n".join([facts, _explained(report.rounds), *blocks])
+    return "\n\n".join([machine_line(report.machine), _explained(report.rounds), *blocks])
 
 
 def as_json(report: Report) -> bytes:
@@ -36,6 +35,11 @@ def as_json(report: Report) -> bytes:
     ]
     whole = {"machine": report.machine, "rounds": report.rounds, "results": results}
     return msgspec.json.format(msgspec.json.encode(whole))
+
+
+def machine_line(machine: Machine) -> str:
+    """Where a run was made."""
+    return ", ".join(f"{f.name} {_fact(getattr(machine, f.name))}" for f in fields(Machine))
 
 
 def _explained(rounds: int) -> str:
