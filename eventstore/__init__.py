@@ -1,6 +1,7 @@
 """An event-sourced log on Redis Streams: append, read, subscribe."""
 
 from eventstore.cursor import Cursor
+from eventstore.decide import Decided, Decider, Writing
 from eventstore.envelope import Metadata, NewEvent, Priority, Receipt, RecordedEvent, Untyped
 from eventstore.errors import (
     ClockDrift,
@@ -21,11 +22,16 @@ from eventstore.errors import (
 from eventstore.event_types import event
 from eventstore.expected import Expected
 from eventstore.filters import Filter
+from eventstore.fold import Fold
+from eventstore.snapshots import Loaded
 from eventstore.store import EventStore
+from eventstore.testing import given
 
 __all__ = [
     "ClockDrift",
     "Cursor",
+    "Decided",
+    "Decider",
     "DurabilityNotReached",
     "EventStore",
     "EventStoreError",
@@ -33,9 +39,11 @@ __all__ = [
     "EventsMissing",
     "Expected",
     "Filter",
+    "Fold",
     "IdConflict",
     "InvalidEvent",
     "InvalidRequest",
+    "Loaded",
     "LogDamaged",
     "Metadata",
     "NewEvent",
@@ -47,6 +55,8 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Untyped",
+    "Writing",
     "WrongExpectedVersion",
     "event",
+    "given",
 ]

@@ -3,28 +3,34 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import anyio
 from msgspec import Struct
 
-from eventstore import append, audit, read
+from eventstore import append, audit, decide, read, snapshots
 from eventstore.append import Cause
 from eventstore.cursor import Cursor
+from eventstore.decide import Decided, Decider, Turns, Writing
 from eventstore.envelope import Metadata, Receipt, RecordedEvent
 from eventstore.errors import InvalidRequest
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
+from eventstore.fold import Fold
 from eventstore.group_commit import GroupCommit
 from eventstore.health import check, refuse_unsafe
 from eventstore.log import Log, open_log
 from eventstore.names import publishable
 from eventstore.read import Order
+from eventstore.snapshots import Loaded
 from eventstore.subscribe import Subscription, subscribe
 from infrastructure.server import serve
 from infrastructure.settings import Settings, load_settings
 from infrastructure.tasks import owned_tasks
+
+C = TypeVar("C")
+S = TypeVar("S")
 
 
 class EventStore:
@@ -33,6 +39,7 @@ class EventStore:
     def __init__(self, log: Log, writers: GroupCommit) -> None:
         self.log = log
         self._writers = writers
+        self._turns = Turns()
         self._subscriptions: WeakSet[Subscription] = WeakSet()
 
     @classmethod
@@ -105,6 +112,53 @@ class EventStore:
     async def version(self, stream: str) -> int:
         """The version of a stream; 0 if nothing was ever appended."""
         return await read.stream_version(self.log, stream)
+
+    def writing(
+        self,
+        stream: str,
+        fold: Fold[S] | Decider[Any, S],
+        *,
+        causes: Sequence[Cause] = (),
+        metadata: Metadata | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Writing[S]:
+        """`async with store.writing(stream, fold) as writing:` loads the state; what `writing.append` collects in the
+        block is appended when it ends, if the stream is still at the version loaded; else WrongExpectedVersion is
+        raised. Nothing is appended if the block raises, or collects nothing."""
+        return Writing(self, stream, fold, causes, metadata, timeout_seconds)
+
+    async def decide(
+        self,
+        stream: str,
+        decider: Decider[C, S],
+        command: C,
+        *,
+        attempts: int = decide.ATTEMPTS,
+        causes: Sequence[Cause] = (),
+        metadata: Metadata | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Decided[S]:
+        """Loads the state, decides, appends at the version loaded; after WrongExpectedVersion again, up to `attempts`
+        times in all. Raises what the decider, `load` and `append` do; nothing is appended if the decider raises."""
+        return await decide.decide(
+            self,
+            self._turns,
+            stream,
+            decider,
+            command,
+            attempts=attempts,
+            causes=causes,
+            metadata=metadata,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def load(self, stream: str, fold: Fold[S] | Decider[Any, S]) -> Loaded[S]:
+        """State and version of a stream: its snapshot, if that is usable, and the events after it; else all events."""
+        return await snapshots.load(self.log, stream, decide.fold_of(fold))
+
+    async def snapshot(self, stream: str, fold: Fold[S] | Decider[Any, S]) -> int:
+        """Makes the present state the snapshot of the stream, and returns its version; 0 if there are no events."""
+        return await snapshots.snapshot(self.log, stream, decide.fold_of(fold))
 
     def read_partition(
         self,

@@ -1,0 +1,36 @@
+-- Writes the snapshot of a stream in place of the one that is there.
+--
+-- KEYS  head, index of the stream, snapshot of the stream
+-- ARGV  fold | version, epoch, position of the last event in the state | state | 1: also in place of a newer one
+-- returns "written"
+--       or "newer": the same fold has written a state of a later version, which stays
+--       or "lost": the log does not have that event (any more)
+-- errors none of its own; READONLY of a replica. Nothing is written then.
+
+-- include epoch.lua
+-- include snapshot.lua
+
+local head_key, index_key, snapshot_key = KEYS[1], KEYS[2], KEYS[3]
+local fold, version, epoch, position = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local state, whatever_is_there = ARGV[5], ARGV[6] == '1'
+
+local epochs = parse_epochs(redis.call('HGET', head_key, 'epochs'))
+local length = redis.call('LLEN', index_key)
+local base = length == 0 and 0 or tonumber(redis.call('LINDEX', index_key, 0))
+local actual = length == 0 and 0 or base + length - 1
+
+local function in_log(at, its_epoch, its_position)
+  return is_in_log(at, its_epoch, its_position, actual, base, index_key, epochs)
+end
+
+if not in_log(version, epoch, position) then return 'lost' end
+
+local found = redis.pcall('HMGET', snapshot_key, 'fold', 'version', 'epoch', 'position')
+if found.err then
+  redis.call('UNLINK', snapshot_key)   -- something else under a name that is ours
+elseif not whatever_is_there and found[1] == fold then
+  local at, its_position = tonumber(found[2]), tonumber(found[4])
+  if at and its_position and at > version and in_log(at, found[3], its_position) then return 'newer' end
+end
+redis.call('HSET', snapshot_key, 'fold', fold, 'version', ARGV[2], 'epoch', epoch, 'position', ARGV[4], 'state', state)
+return 'written'
