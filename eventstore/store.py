@@ -25,6 +25,7 @@ from eventstore.names import publishable
 from eventstore.read import Order
 from eventstore.snapshots import Loaded
 from eventstore.subscribe import Subscription, subscribe
+from eventstore.wakeup import Wakeup
 from infrastructure.server import serve
 from infrastructure.settings import Settings, load_settings
 from infrastructure.tasks import owned_tasks
@@ -39,6 +40,7 @@ class EventStore:
     def __init__(self, log: Log, writers: GroupCommit) -> None:
         self.log = log
         self._writers = writers
+        self._wakeup = Wakeup(log)
         self._turns = Turns()
         self._subscriptions: WeakSet[Subscription] = WeakSet()
 
@@ -212,7 +214,14 @@ class EventStore:
         after they were delivered are reported in the audit stream under the name of the `observer`, else logged."""
         on_lost = partial(audit.record_lost, self) if observer else None
         subscription = subscribe(
-            self.log, order=order, cursor=cursor, where=where, observer=observer, system=system, on_lost=on_lost
+            self.log,
+            order=order,
+            cursor=cursor,
+            where=where,
+            observer=observer,
+            system=system,
+            on_lost=on_lost,
+            wakeup=self._wakeup,
         )
         self._subscriptions.add(subscription)
         return subscription

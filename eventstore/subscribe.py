@@ -29,7 +29,7 @@ from eventstore.errors import Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.pages import Page, ask, partition_page
-from eventstore.wakeup import Wakeup
+from eventstore.wakeup import Reader, Wakeup
 from infrastructure import lua
 from infrastructure.tasks import together
 
@@ -52,6 +52,7 @@ def subscribe(
     observer: str | None = None,
     system: bool = False,
     on_lost: OnLost | None = None,
+    wakeup: Wakeup | None = None,
 ) -> "Subscription":
     """All events after `cursor` (None: from the first, or from `where.since`), and those to come.
 
@@ -59,10 +60,12 @@ def subscribe(
     position), final and the same for all readers. `on_lost` is awaited before the subscription goes back behind events
     that it has delivered and a failover has lost; `observer` is its name in the report. Without it a warning is logged.
     A cursor whose epoch the log does not know is such a loss too, and its partition is read from the first event.
+    Subscriptions that are given one `wakeup` share its connections.
     """
     read.check_order(order)
     start = (cursor or Cursor.start(log.partitions)).checked(log.partitions)
-    return Subscription(log, order, start, where, observer, system, on_lost, since=cursor is None)
+    waiting = (wakeup or Wakeup(log)).reader()
+    return Subscription(log, order, start, where, observer, system, on_lost, waiting, since=cursor is None)
 
 
 class _Source:
@@ -105,6 +108,7 @@ class Subscription:
         observer: str | None,
         system: bool,
         on_lost: OnLost | None,
+        waiting: Reader,
         *,
         since: bool,
     ) -> None:
@@ -114,7 +118,7 @@ class Subscription:
         self._places = list(cursor.places)
         self._sources = [_Source(p, place) for p, place in enumerate(self._places)]
         self._ready: deque[Entry] = deque()  # its first entry is wanted
-        self._wakeup = Wakeup(log)
+        self._waiting = waiting
         self._pause = FIRST_PAUSE_SECONDS
         self._stepping = self._closed = False
         self._first, self._at_once = 0, _partitions_at_once(log, order)
@@ -144,7 +148,7 @@ class Subscription:
     async def aclose(self) -> None:
         """Ends the calls in flight; iteration ends. `cursor` stays right."""
         self._closed = True
-        await self._wakeup.aclose()
+        await self._waiting.aclose()
 
     async def _fill(self) -> None:
         """Until an event is ready."""
@@ -265,7 +269,7 @@ class Subscription:
             source.keep_promise()
 
     async def _wait(self) -> None:
-        for partition in await self._wakeup.wait([s.observer.place for s in self._sources]):
+        for partition in await self._waiting.wait([s.observer.place for s in self._sources]):
             self._sources[partition].look = True
         self._pause = FIRST_PAUSE_SECONDS
 
