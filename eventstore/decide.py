@@ -29,7 +29,7 @@ from eventstore.append import Cause
 from eventstore.envelope import Metadata, NewEvent, Receipt, Untyped
 from eventstore.errors import DurabilityNotReached, InvalidRequest, WrongExpectedVersion
 from eventstore.event_types import EventTypes
-from eventstore.fold import Fold, data_of
+from eventstore.fold import Fold, data_of, must_be_function
 from eventstore.names import publishable
 from eventstore.snapshots import Loaded, load
 
@@ -58,10 +58,8 @@ class Decider(Generic[C, S]):
         snapshot_every: int | None = None,
         state_type: Any = None,
     ) -> None:
-        if not callable(decide):
-            raise InvalidRequest(
-                f"decide is a {type(decide).__name__}", field="decide", remedy="give a function: decide(command, state)"
-            )
+        must_be_function("decide(command, state)", decide)
+        must_be_function("evolve(state, event)", evolve)
         self._decide = decide
         self.fold = Fold(initial, evolve, version=version, snapshot_every=snapshot_every, state_type=state_type)
 
@@ -246,7 +244,9 @@ def fold_of(given: Fold[S] | Decider[Any, S]) -> Fold[S]:
     if isinstance(given, Fold):
         return given
     raise InvalidRequest(
-        f"a {type(given).__name__} is no fold", field="fold", remedy="give Fold(initial, apply) or a Decider"
+        f"something of type {type(given).__name__} is no fold",
+        field="fold",
+        remedy="give Fold(initial, apply) or a Decider",
     )
 
 
@@ -272,7 +272,7 @@ def _events(decided: object) -> tuple[Any, ...]:
                 "decide is an async function", field="decide", remedy="load what it needs before, into the command"
             )
     raise InvalidRequest(
-        f"decide returned a {type(decided).__name__}",
+        f"decide returned something of type {type(decided).__name__}",
         field="decide",
         remedy="return an event, a list of events or None",
     )

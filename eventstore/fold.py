@@ -61,10 +61,7 @@ class Fold(Generic[S]):
         snapshot_every: int | None = None,
         state_type: Any = None,
     ) -> None:
-        if not callable(apply):
-            raise InvalidRequest(
-                f"apply is a {type(apply).__name__}", field="apply", remedy="give a function: apply(state, event)"
-            )
+        must_be_function("apply(state, event)", apply)
         _at_least_one(version=version, snapshot_every=snapshot_every)
         returned, taken = _annotated(apply)
         self._initial, self._apply = initial, apply
@@ -145,6 +142,12 @@ class Fold(Generic[S]):
 def data_of(types: EventTypes, name: str, schema_version: int, data: object) -> object:
     """What a fold gets of an event: a dict does not tell its type."""
     return data if types.named(name) is not None else Untyped(name, data, schema_version)
+
+
+def must_be_function(signature: str, given: object) -> None:
+    name = signature.partition("(")[0]
+    if not callable(given):
+        raise InvalidRequest(f"{name} is of type {type(given).__name__}", field=name, remedy=f"a function: {signature}")
 
 
 def _at_least_one(**given: int | None) -> None:

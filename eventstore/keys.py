@@ -44,6 +44,10 @@ class Keys:
     def stream_of(self, index_key: str) -> str:
         return index_key.split("}:i:", 1)[1]
 
+    def any_pattern(self, partition: int) -> str:
+        """Matches all keys of a partition, for SCAN."""
+        return self._stems[partition] + "*"
+
 
 def log_key(prefix: str) -> str:
     """Holds what was fixed when the log was made; known before the number of partitions is."""

@@ -1,4 +1,5 @@
-"""What says something about the log of a partition, against the log: index lists, urgent index, duplicate buckets.
+"""What says something about the log of a partition, against the log: index lists, snapshots, urgent index, duplicate
+buckets.
 
 Each may know more than the walk, which ended at the head of its start; beyond the head of the moment nothing can be.
 """
@@ -74,18 +75,39 @@ def _check_duplicate(walk: Walk, key: str, raw_id: bytes, place: bytes, now: int
 
 
 async def check_indexes(log: Log, walk: Walk) -> None:
-    """The index lists of the streams that the log has, then those of streams that it does not have."""
+    """The index lists of the streams that the log has, then those of streams that it does not have; and all snapshots,
+    for which the keys are gone through once as well."""
     streams = list(walk.streams)
     for at in range(0, len(streams), STREAMS_AT_ONCE):
         await _compare(log, walk, streams[at : at + STREAMS_AT_ONCE])
-    head_key, pattern = log.keys.head(walk.partition), log.keys.index_pattern(walk.partition)
+    head_key, pattern = log.keys.head(walk.partition), log.keys.any_pattern(walk.partition)
+    index, snapshot = log.keys.index(walk.partition, ""), log.keys.snapshot(walk.partition, "")
     cursor = b"0"
     while True:
-        ((cursor, keys),) = await run(log, head_key, ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
-        names = {log.keys.stream_of(key.decode(errors="replace")) for key in keys}
+        ((cursor, found),) = await run(log, head_key, ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+        keys = [key.decode(errors="replace") for key in found]
+        names = {key.removeprefix(index) for key in keys if key.startswith(index)}
         await _compare(log, walk, sorted(names - walk.streams.keys()))
+        await _check_snapshots(log, walk, [key.removeprefix(snapshot) for key in keys if key.startswith(snapshot)])
         if cursor == b"0":
             return
+
+
+async def _check_snapshots(log: Log, walk: Walk, streams: Sequence[str]) -> None:
+    """That the log has the event at which each was made. Whether its state is the fold of them only the fold knows."""
+    if not streams:
+        return
+    head_key, keys = log.keys.head(walk.partition), log.keys
+    asked = [("HMGET", keys.snapshot(walk.partition, name), "version", "epoch", "position") for name in streams]
+    *replies, now = await log.redis.run(head_key, *asked, ("HGET", head_key, "pos"))
+    for stream, reply in zip(streams, replies, strict=True):
+        try:
+            version, epoch, position = map(int, reply)
+        except (TypeError, ValueError):
+            walk.say("snapshot", 2, stream, "its snapshot is damaged, so it is put aside")
+            continue
+        if not walk.limit < position <= int(now or 0):
+            walk.snapshot(stream, version, epoch, position)
 
 
 async def _compare(log: Log, walk: Walk, streams: Sequence[str]) -> None:

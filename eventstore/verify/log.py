@@ -3,7 +3,8 @@
     1  written once: each id once, the duplicate buckets point to the events that have the ids; every entry decodes;
        the audit chain is whole
     2  positions without a gap, epochs as the head tells them, `recorded_at` never back; versions without a gap, the
-       index lists equal to the log; the index of urgent events too; causes before effects; streams where they belong
+       index lists equal to the log; the index of urgent events too; snapshots of events that the log has; causes before
+       effects; streams where they belong
 
 It reads everything once (8 us of CPU an event) and may run beside writers: it checks what the log held at
 its start. The floors above add their checks: `verify(log, checks=[*CHECKS, check_groups])`.

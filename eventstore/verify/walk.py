@@ -167,6 +167,17 @@ class Walk:
             self._tell(stream, _differs(version, seen, said))
             return
 
+    def snapshot(self, stream: str, version: int, epoch: int, position: int) -> None:
+        """Where a stream's snapshot was made."""
+        at = self.streams.get(stream, array("Q"))
+        if stream in self._told or self.covers(position):
+            return
+        its_epoch = next((number for number, first in reversed(self._chain) if first <= position), 0)
+        if 1 <= version <= len(at) and (at[version - 1], its_epoch) == (position, epoch):
+            return
+        place = f"version {version} at {epoch}-{position}"
+        self.say("snapshot", 2, stream, f"its snapshot is of {place}, which is not in the log: it is put aside")
+
 
 def _begin(start: tuple[int, int] | None) -> str:
     return "no further epoch" if start is None else f"epoch {start[0]} from position {start[1]}"

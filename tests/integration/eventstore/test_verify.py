@@ -11,6 +11,7 @@ from msgspec import Struct
 from eventstore import audit
 from eventstore.envelope import Metadata, NewEvent, Priority, Untyped
 from eventstore.errors import EventsMissing
+from eventstore.fold import Fold
 from eventstore.jobs import running
 from eventstore.log import Log
 from eventstore.partitions import partition_of
@@ -73,6 +74,10 @@ async def log(server: Server) -> AsyncIterator[Damage]:
         yield damage
 
 
+class OrderPlaced(Struct, frozen=True):
+    total: int
+
+
 def placed(total: int, event_id: UUID | None = None, metadata: Metadata | None = None) -> NewEvent:
     return NewEvent(data=Untyped("OrderPlaced", {"total": total}), id=event_id, metadata=metadata)
 
@@ -129,7 +134,7 @@ async def test_long_streams_and_pages_of_all_sizes_have_no_finding(server: Serve
 
 
 async def test_writers_beside_it_cause_no_alarm(server: Server) -> None:
-    async with open_store(server, partitions=2) as store:
+    async with open_store(server, partitions=2, types=[OrderPlaced]) as store:
         writing = True
 
         async def write(stream: str) -> None:
@@ -139,6 +144,7 @@ async def test_writers_beside_it_cause_no_alarm(server: Server) -> None:
                 await store.append(
                     f"{stream}-{number % 150}", [placed(1, uuid4()), placed(2, uuid4())], metadata=URGENT
                 )
+                await store.snapshot(f"{stream}-{number % 7}", TOTAL)
 
         async with anyio.create_task_group() as tasks:
             for stream in ("a", "b", "c"):
@@ -147,6 +153,52 @@ async def test_writers_beside_it_cause_no_alarm(server: Server) -> None:
                 assert await verify(store.log) == []
             writing = False
         assert sum(position for _, position in (await store.heads()).places) > 100
+
+
+# ---- snapshots ----
+
+TOTAL = Fold(0, lambda state, event: state + 1)
+
+
+@pytest.fixture
+async def kept(log: Damage) -> Damage:
+    """With snapshots of both streams; OrderPlaced is a type that the process knows."""
+    log.store.log.types.add(OrderPlaced)
+    assert [await log.store.snapshot(stream, TOTAL) for stream in ("order-1", "order-2")] == [3, 1]
+    assert await log.findings() == []
+    return log
+
+
+async def test_snapshots_of_events_that_the_log_has_are_well(kept: Damage) -> None:
+    await kept.store.append("order-1", [placed(5)])
+    await kept.store.append("x}:snap:order-1", [placed(5)])
+    await kept.store.snapshot("x}:snap:order-1", TOTAL)
+    kept.redis.admin("HSET", kept.head, "replid", "another")
+    await kept.store.append("order-2", [placed(6)])
+    await kept.store.snapshot("order-2", TOTAL)
+    assert await kept.findings() == []
+
+
+@pytest.mark.parametrize(("field", "change"), [("version", 1), ("position", -1), ("position", 5), ("epoch", 1)])
+async def test_a_snapshot_of_an_event_that_the_log_does_not_have_is_told(kept: Damage, field: str, change: int) -> None:
+    key = kept.keys.snapshot(0, "order-1")
+    kept.redis.admin("HSET", key, field, int(kept.redis.admin("HGET", key, field)) + change)
+    version, epoch, position = map(int, kept.redis.admin("HMGET", key, "version", "epoch", "position"))
+    said = f"its snapshot is of version {version} at {epoch}-{position}, which is not in the log: it is put aside"
+    assert await kept.only() == Finding(2, 0, "order-1", said)
+
+
+async def test_a_snapshot_of_a_stream_that_the_log_does_not_have_is_told(kept: Damage) -> None:
+    kept.redis.admin("RENAME", kept.keys.snapshot(0, "order-1"), kept.keys.snapshot(0, "order-3"))
+    assert (await kept.only()).where == "order-3"
+
+
+async def test_a_snapshot_that_is_none_is_told(kept: Damage) -> None:
+    kept.redis.admin("HDEL", kept.keys.snapshot(0, "order-1"), "epoch")
+    kept.redis.admin("DEL", kept.keys.snapshot(0, "order-2"))
+    kept.redis.admin("SET", kept.keys.snapshot(0, "order-2"), "x")
+    detail = "its snapshot is damaged, so it is put aside"
+    assert sorted((f.where, f.detail) for f in await kept.findings()) == [("order-1", detail), ("order-2", detail)]
 
 
 # ---- positions, epochs, the head ----

@@ -68,6 +68,7 @@ def test_the_tag_of_a_partition_has_the_smallest_number_that_leads_to_its_slots(
 @given(st.text(st.characters(codec="utf-8", categories=["L", "N"], include_characters="{}:-"), min_size=1))
 def test_all_keys_of_a_partition_lie_in_one_slot(stream: str) -> None:
     keys = Keys("es", 16)
-    slots = {key_slot(k.encode()) for k in (keys.index(5, stream), keys.head(5), keys.events(5), *keys.duplicates(5))}
+    some = (keys.index(5, stream), keys.snapshot(5, stream), keys.head(5), keys.events(5), *keys.duplicates(5))
+    slots = {key_slot(key.encode()) for key in some}
     assert slots == {slot_of(hash_tags(16)[5])}
     assert keys.stream_of(keys.index(5, stream)) == stream

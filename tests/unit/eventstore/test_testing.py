@@ -142,7 +142,9 @@ def test_a_decision_is_one_event_or_many_or_none(returned: object, events: tuple
 @pytest.mark.parametrize("returned", ["Withdrawn", b"x", {"amount": 1}, 7, True])
 def test_what_is_no_event_is_refused(returned: object) -> None:
     anything: Decider[None, int] = Decider(0, lambda command, state: returned, lambda state, event: state + 1)
-    given().when(anything, None).then_raises(InvalidRequest, match=f"decide returned a {type(returned).__name__}")
+    given().when(anything, None).then_raises(
+        InvalidRequest, match=f"decide returned something of type {type(returned).__name__}"
+    )
 
 
 def test_a_decision_that_would_wait_is_refused() -> None:
