@@ -14,8 +14,9 @@ Who decides: the reader alone, from its chain and one atomic look at the partiti
 same id. A cursor has no chain: where its epoch is unknown nothing is known to be common, so reading begins anew.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
 from itertools import takewhile
+from operator import attrgetter
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ class EpochStart(Struct, frozen=True):
 
 
 Chain = tuple[EpochStart, ...]
+_first = attrgetter("first")
 
 
 class LostEvents(Struct, frozen=True):
@@ -88,9 +90,10 @@ def _end(chain: Chain, i: int, last: int) -> int:
     return chain[i + 1].first - 1 if i + 1 < len(chain) else last
 
 
-def epoch_at(chain: Sequence[EpochStart], position: int) -> int:
+def epoch_at(chain: Chain, position: int) -> int:
     """The epoch of a position; 0 for position 0."""
-    return next((start.epoch for start in reversed(chain) if start.first <= position), 0)
+    i = bisect_right(chain, position, key=_first)
+    return chain[i - 1].epoch if i else 0
 
 
 def cut(chain: Chain, position: int) -> Chain:
@@ -100,28 +103,38 @@ def cut(chain: Chain, position: int) -> Chain:
 
 class Observer:
     """How far one reader has come in one partition, and the chain it has read under. A reader that begins at a place
-    from outside (a cursor) has no chain until its first look."""
+    from outside (a cursor) has no chain until its first look.
+
+    The epoch noted last names the whole chain, for no two histories share one. So a reader that says which one it
+    knows (`chain`) is told the epochs only if that is not the log's: None means that nothing has changed.
+    """
 
     def __init__(self, place: Place = (0, 0)) -> None:
         self.epoch, self.position = place
-        self._text: bytes | None = None
-        self._seen: Chain = ()
+        self.chain: Chain | None = None
+        self._shown: tuple[bytes, Chain] | None = None  # what was parsed last: it is compared, then moved to
 
     @property
     def place(self) -> Place:
         return self.epoch, self.position
 
-    def common(self, text: bytes, head: int) -> int:
-        """The last position in common with a log that shows this chain and head: `position` if nothing was lost."""
-        if text == self._text:
-            return min(self.position, head)
-        theirs = parse(text)
-        if self._text is None:
+    def common(self, text: bytes | None, head: int) -> int:
+        """The last position in common with a log that shows these epochs and head: `position` if nothing was lost."""
+        theirs = self._parsed(text)
+        if self.chain is None:
             return common_position_of(self.place, theirs, head)
-        return common_position(cut(self._seen, self.position), theirs, self.position, head)
+        if theirs is self.chain:
+            return min(self.position, head)
+        return common_position(cut(self.chain, self.position), theirs, self.position, head)
 
-    def move(self, text: bytes, position: int) -> None:
+    def move(self, text: bytes | None, position: int) -> None:
         """Goes to a position of the log as it is now."""
-        if text != self._text:
-            self._text, self._seen = text, parse(text)
-        self.epoch, self.position = epoch_at(self._seen, position), position
+        self.chain = self._parsed(text)
+        self.epoch, self.position = epoch_at(self.chain, position), position
+
+    def _parsed(self, text: bytes | None) -> Chain:
+        if text is None:
+            return self.chain or ()
+        if self._shown is None or self._shown[0] != text:
+            self._shown = text, parse(text)
+        return self._shown[1]

@@ -1,6 +1,7 @@
 """Names, schema versions and upcasters of the user's events."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +16,9 @@ from eventstore.names import plain_name
 from eventstore.upcasters import Step, Upcaster
 
 T = TypeVar("T", bound=type[Struct])
+Read = Callable[[bytes], object]
+Kind = tuple[str, int, Read]
+_plain: Read = msgspec.json.Decoder().decode
 MAX_TYPE_BYTES = 255
 MAX_SCHEMA_VERSION = 65_535
 
@@ -127,6 +131,7 @@ class EventTypes:
         self._by_name: dict[str, EventType] = {}  # former names, too
         self._by_struct: dict[type, EventType] = {}
         self._encode = msgspec.json.Encoder().encode
+        self._decoders: dict[type, Read] = {}
         for struct in structs:
             self.add(struct)
 
@@ -213,13 +218,8 @@ class EventTypes:
     def decode(self, name: str, schema_version: int, data: bytes) -> object:
         """The Struct, by way of the upcasters; a dict for a type that is not known. Raises InvalidEvent, whatever an
         upcaster or a `__post_init__` raises."""
-        found = self._by_name.get(name)
         try:
-            if found is None:
-                return msgspec.json.decode(data)
-            if schema_version == found.version:
-                return msgspec.json.decode(data, type=found.struct)
-            return self._upcast(found, schema_version, data)
+            return self.kind(name, schema_version)[2](data)
         except InvalidEvent:
             raise
         except Exception as error:  # the user's types are asked, and may raise anything
@@ -227,9 +227,26 @@ class EventTypes:
                 f"{name} version {schema_version} does not decode: {_said(error)}", field="data"
             ) from error
 
+    def kind(self, name: str, schema_version: int) -> Kind:
+        """For readers of many events of one kind: the name and schema version that they are shown under, and what
+        makes their data of JSON, as `decode` does. It raises what the user's types raise."""
+        found = self._by_name.get(name)
+        if found is None:
+            return name, schema_version, _plain
+        if schema_version == found.version:
+            return found.name, found.version, self._decoder(found.struct)
+        return found.name, found.version, partial(self._upcast, found, schema_version)
+
+    def _decoder(self, struct: type[Struct]) -> Read:
+        """Kept, for `msgspec.json.decode(data, type=struct)` takes 0.15 us longer."""
+        read = self._decoders.get(struct)
+        if read is None:
+            read = self._decoders[struct] = msgspec.json.Decoder(struct).decode
+        return read
+
     def _upcast(self, found: EventType, schema_version: int, data: bytes) -> object:
         data = chains.climb(found.name, found.upcasters, schema_version, found.version, data)
-        return msgspec.json.decode(data, type=found.struct)
+        return self._decoder(found.struct)(data)
 
 
 def _both(name: str, one: EventType, other: EventType) -> EventTypeError:

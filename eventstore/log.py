@@ -1,15 +1,17 @@
 """The log of one server: what every operation needs to know of it, and how it is made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import repeat
 
 from msgspec import Struct
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from eventstore import durability
-from eventstore.codec import Entry
+from eventstore.codec import Entry, unpack_at
 from eventstore.durability import Durability
+from eventstore.entries import Entries, make_all
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
 from eventstore.event_types import EventTypes
@@ -40,24 +42,44 @@ class Log(Struct, frozen=True):
     def recorded(self, entry: Entry) -> RecordedEvent:
         """The entry as the caller sees it: data, name and schema version of the type as this process knows it. Raises
         InvalidEvent, which names the place, if its data does not decode."""
-        known = self.types.named(entry.type)
         try:
             data = self.types.decode(entry.type, entry.schema_version, entry.data)
         except InvalidEvent as error:
             raise _at(error, entry) from error.__cause__
+        name, schema_version, _ = self.types.kind(entry.type, entry.schema_version)
         return RecordedEvent(
-            id=entry.id,
-            stream=entry.stream,
-            version=entry.version,
-            partition=entry.partition,
-            epoch=entry.epoch,
-            position=entry.position,
-            recorded_at=entry.recorded_at,
-            type=known.name if known else entry.type,
-            schema_version=known.version if known else entry.schema_version,
-            data=data,
-            metadata=entry.metadata,
+            entry.id,
+            entry.stream,
+            entry.version,
+            entry.partition,
+            entry.epoch,
+            entry.position,
+            entry.recorded_at,
+            name,
+            schema_version,
+            data,
+            entry.metadata,
         )
+
+    def recorded_all(self, entries: Entries, *, system: bool) -> Iterator[RecordedEvent]:
+        """`recorded` of each, as it is asked for; made at once, without an Entry in between, that takes half the time.
+        Without `system`, events of system streams are passed over. Raises InvalidEvent, LogDamaged."""
+        partition = entries.partition
+
+        def carefully(epoch: int, position: int, value: bytes) -> RecordedEvent:
+            return self.recorded(unpack_at(partition, epoch, position, value))
+
+        for run in entries.runs:
+            yield from make_all(
+                RecordedEvent,
+                self.types.kind,
+                carefully,
+                partition,
+                repeat(run.epoch),
+                run.positions,
+                run.values,
+                system=system,
+            )
 
     def resolved(self, where: Filter | None) -> Filter | None:
         """The filter with each type under all names that it had: as entries are stored."""

@@ -6,7 +6,7 @@ between any more. So a batch is cut at that horizon and sorted, instead of one c
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from eventstore.codec import Entry
 
@@ -37,11 +37,11 @@ class Lane:
         self.known = NOTHING
         self._key = key
 
-    def show(self, entries: Sequence[Entry]) -> None:
+    def show(self, entries: Iterable[Entry]) -> None:
         """The partition's next entries, in its order."""
-        if entries:
-            self.entries += entries
-            self.known = max(self.known, self._key(entries[-1]))
+        self.entries += entries
+        if self.entries:
+            self.known = max(self.known, self._key(self.entries[-1]))
 
     def promise(self, time: int) -> None:
         """All events recorded at or before `time` have been shown."""

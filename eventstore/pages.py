@@ -10,6 +10,9 @@ import anyio
 from msgspec import Struct
 
 from eventstore.codec import Entry, unpack_at
+from eventstore.cursor import Place
+from eventstore.entries import Entries, Run
+from eventstore.epochs import Chain, epoch_at
 from eventstore.errors import EventsMissing, Unavailable
 from eventstore.log import Log, refused
 from infrastructure import lua
@@ -26,11 +29,20 @@ _read_stream = lua.load("eventstore", "read_stream")
 
 
 class Page(Struct, frozen=True):
-    """Consecutive entries, in the direction asked for, and the partition's head position and epochs as of the call."""
+    """Consecutive entries, in the direction asked for, and the partition's head position and epochs as of the call;
+    None for the epochs if they are those that the caller knows."""
 
     head: int
-    epochs: bytes
+    epochs: bytes | None
     entries: list[Entry]
+
+
+class PartitionPage(Struct, frozen=True):
+    """The same of a partition, its entries not unpacked yet."""
+
+    head: int
+    epochs: bytes | None
+    entries: Entries
 
 
 class StreamPage(Struct, frozen=True):
@@ -50,27 +62,43 @@ async def partition_page(
     backwards: bool = False,
     events: int = EVENTS_PER_PAGE,
     size: int = BYTES_PER_PAGE,
-) -> Page:
+    known: Chain | None = None,
+) -> PartitionPage:
     """Entries from position `first` (0: the end where that direction begins) to `last` (0: to the other end), at most
-    `events` (0: only head and epochs are asked for) and `size` bytes, but one in any case. Raises EventsMissing where
-    the log has a hole, Unavailable, LogDamaged."""
-    keys = [log.keys.head(partition), log.keys.events(partition)]
-    reply = (await ask(log, _read_partition, keys, [first, last, events, size, int(backwards)]))[0]
-    head, epochs, *runs = reply
+    `events` (0: only head and epochs are asked for) and `size` bytes, but one in any case. The epochs come only if they
+    are not the `known` ones. Raises EventsMissing where the log has a hole, Unavailable, LogDamaged."""
+    args = [first, last, events, size, int(backwards), *_hints(known, first, last)]
+    head, _, epochs, *replies = (await ask(log, _read_partition, _keys(log, partition), args))[0]
     by = -1 if backwards else 1
     position = min(first or head, head) if backwards else max(first, 1)
     end = max(last, 1) if backwards else min(last or head, head)
-    entries: list[Entry] = []
-    for run in runs:
-        epoch, _, at = run[0].partition(b"-")
+    runs = []
+    for first_id, _, *values in replies:
+        epoch, _, at = first_id.partition(b"-")
         if int(at) != position:
             raise _hole(partition, position, int(at) - by)
-        number = int(epoch)
-        entries += [unpack_at(partition, number, position + by * i, value) for i, value in enumerate(run[2:])]
-        position += by * (len(run) - 2)
+        runs.append(Run(int(epoch), position, by, values))
+        position += by * len(values)
     if events and not runs and (end - position) * by >= 0:
         raise _hole(partition, position, end)
-    return Page(head, epochs, entries)
+    return PartitionPage(head, epochs, Entries(partition, runs))
+
+
+async def head_place(log: Log, partition: int) -> Place:
+    """The last place of a partition. Raises Unavailable, LogDamaged."""
+    reply = (await ask(log, _read_partition, _keys(log, partition), [1, 0, 0, 0, 0, "-", "", ""]))[0]
+    return int(reply[1]), reply[0]
+
+
+def _keys(log: Log, partition: int) -> list[str]:
+    return [log.keys.head(partition), log.keys.events(partition)]
+
+
+def _hints(known: Chain | None, first: int, last: int) -> tuple[str | int, int, int]:
+    """What spares the server the look at the epochs, if they are still the same."""
+    if known is None:
+        return "", 0, 0
+    return known[-1].epoch if known else 0, epoch_at(known, first), epoch_at(known, last)
 
 
 def _hole(partition: int, one: int, other: int) -> EventsMissing:

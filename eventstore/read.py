@@ -3,7 +3,7 @@
 What is read is checked: versions and positions without a gap, and one history from the first page to the last.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -12,13 +12,14 @@ import structlog
 from eventstore import epochs, merge
 from eventstore.codec import Entry
 from eventstore.cursor import Cursor, Place
+from eventstore.entries import Entries
 from eventstore.envelope import RecordedEvent
 from eventstore.epochs import Chain, LostEvents, Observer
 from eventstore.errors import EventsMissing, InvalidRequest
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.names import stream_name
-from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, partition_page, stream_page
+from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, head_place, partition_page, stream_page
 from eventstore.partitions import partition_of
 from eventstore.scan import Scan
 from infrastructure import lua
@@ -113,24 +114,6 @@ async def read_partition(
     """The events of a partition in order of position, system streams too, from `from_position` (None: the first, or
     backwards the last), at most `limit` that match, up to the head seen at the first step. Raises EventsMissing,
     InvalidEvent, InvalidRequest, Unavailable."""
-    async for page in entry_pages(
-        log, partition, from_position=from_position, backwards=backwards, limit=limit, where=where
-    ):
-        for entry in page:
-            yield log.recorded(entry)
-
-
-async def entry_pages(
-    log: Log,
-    partition: int,
-    *,
-    from_position: int | None = None,
-    backwards: bool = False,
-    limit: int | None = None,
-    where: Filter | None = None,
-) -> AsyncIterator[list[Entry]]:
-    """`read_partition` by pages, of 1,000 events and 1 MiB at most, with the data still as bytes. A page of which
-    nothing matches comes as an empty list."""
     if not 0 <= partition < log.partitions:
         raise InvalidRequest(
             f"there is no partition {partition}", field="partition", remedy=f"0 to {log.partitions - 1}"
@@ -150,13 +133,27 @@ async def entry_pages(
     left = limit
     try:
         while left != 0 and (entries := await scan.next()):
-            wanted = entries if where is None else [entry for entry in entries if where.matches(entry)]
-            if left is not None:
-                wanted = wanted[:left]
-                left -= len(wanted)
-            yield wanted
+            for event in _recorded(log, entries, where, system=True):
+                yield event
+                if left is not None:
+                    left -= 1
+                    if left == 0:
+                        break
     finally:
         await scan.aclose()
+
+
+def _recorded(
+    log: Log, entries: Entries | list[Entry], where: Filter | None, *, system: bool
+) -> Iterator[RecordedEvent]:
+    """Those that are wanted; what is not is not decoded."""
+    if where is None and isinstance(entries, Entries):
+        return log.recorded_all(entries, system=system)
+    return (
+        log.recorded(entry)
+        for entry in entries
+        if (system or entry.stream[0] != "$") and (where is None or where.matches(entry))
+    )
 
 
 async def _bounds(
@@ -193,18 +190,18 @@ async def read_all(
     where = log.resolved(where)
     scans = await _scans(log, backwards, limit if where is None and system else None, where, cursor)
     left = limit
+    batches: AsyncIterator[Entries | list[Entry]]
     batches = _merged(scans, backwards) if order == "total" else _one_by_one(scans)
     try:
         if left == 0:
             return
         async for batch in batches:
-            for entry in batch:
-                if (system or entry.stream[0] != "$") and (where is None or where.matches(entry)):
-                    yield log.recorded(entry)
-                    if left is not None:
-                        left -= 1
-                        if left == 0:
-                            return
+            for event in _recorded(log, batch, where, system=system):
+                yield event
+                if left is not None:
+                    left -= 1
+                    if left == 0:
+                        return
     finally:
         for scan in scans:
             await scan.aclose()
@@ -235,7 +232,7 @@ async def _scans(
     ]
 
 
-async def _one_by_one(scans: Sequence[Scan]) -> AsyncIterator[list[Entry]]:
+async def _one_by_one(scans: Sequence[Scan]) -> AsyncIterator[Entries]:
     for i, scan in enumerate(scans):
         for following in scans[i : i + 1 + AHEAD]:
             following.prefetch()
@@ -278,7 +275,7 @@ def warn_of_loss(lost: LostEvents) -> None:
 
 async def heads(log: Log) -> Cursor:
     """The last place of each partition."""
-    return Cursor(tuple((epochs.epoch_at(chain, head), head) for chain, head in await _histories(log)))
+    return Cursor(tuple(await together([partial(head_place, log, p) for p in range(log.partitions)])))
 
 
 async def _histories(log: Log) -> list[tuple[Chain, int]]:
@@ -287,7 +284,7 @@ async def _histories(log: Log) -> list[tuple[Chain, int]]:
 
 async def _history(log: Log, partition: int) -> tuple[Chain, int]:
     page = await partition_page(log, partition, 1, events=0)
-    return epochs.parse(page.epochs), page.head
+    return epochs.parse(page.epochs or b""), page.head
 
 
 async def position_at(log: Log, time_us: int) -> Cursor:

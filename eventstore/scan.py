@@ -2,11 +2,11 @@
 
 import asyncio
 
-from eventstore.codec import Entry
+from eventstore.entries import Entries
 from eventstore.epochs import Observer
 from eventstore.errors import EventsMissing
 from eventstore.log import Log
-from eventstore.pages import BYTES_PER_PAGE, EVENTS_PER_PAGE, Page, partition_page
+from eventstore.pages import BYTES_PER_PAGE, EVENTS_PER_PAGE, PartitionPage, partition_page
 
 
 class Scan:
@@ -31,7 +31,7 @@ class Scan:
         self._next, self._last, self._backwards = first or 0, last, backwards
         self._left, self._page_events, self._page_bytes = events, page_events, page_bytes
         self._observer: Observer | None = None
-        self._task: asyncio.Task[Page] | None = None
+        self._task: asyncio.Task[PartitionPage] | None = None
         start = first if backwards or first is not None else 1
         self.done = events == 0 or (start is not None and self._outside(start))
 
@@ -40,10 +40,11 @@ class Scan:
         if self._task is None and not self.done:
             self._task = asyncio.create_task(self._fetch())
 
-    async def next(self) -> list[Entry]:
-        """The next page's entries; empty at the end."""
+    async def next(self) -> Entries:
+        """The next page's entries; empty at the end. The one after it has been asked for when this returns: whoever
+        uses a page lets no task run meanwhile, and the server would wait until it is used up."""
         if self.done:
-            return []
+            return Entries(self.partition, [])
         self.prefetch()
         assert self._task is not None  # noqa: S101 - just made
         page = await self._task
@@ -51,6 +52,8 @@ class Scan:
         self._compare(page)
         self._advance(page.entries)
         self.prefetch()
+        if self._task is not None:
+            await asyncio.sleep(0)
         return page.entries
 
     async def aclose(self) -> None:
@@ -62,7 +65,7 @@ class Scan:
             if not task.cancelled():
                 task.exception()  # nobody waits for it any more
 
-    async def _fetch(self) -> Page:
+    async def _fetch(self) -> PartitionPage:
         events = self._page_events if self._left is None else min(self._page_events, self._left)
         return await partition_page(
             self._log,
@@ -72,9 +75,10 @@ class Scan:
             backwards=self._backwards,
             events=events,
             size=self._page_bytes,
+            known=self._observer.chain if self._observer else None,
         )
 
-    def _compare(self, page: Page) -> None:
+    def _compare(self, page: PartitionPage) -> None:
         """The history must not change under a reader: it would mix two."""
         if self._observer is None:
             self._observer = Observer()
@@ -89,13 +93,13 @@ class Scan:
         if common < must_be_there:
             raise EventsMissing(f"partition {self.partition} (lost while it was read)", common + 1, must_be_there)
         if not self._backwards:
-            self._observer.move(page.epochs, page.entries[-1].position if page.entries else must_be_there)
+            self._observer.move(page.epochs, page.entries.last_position if page.entries else must_be_there)
 
-    def _advance(self, entries: list[Entry]) -> None:
+    def _advance(self, entries: Entries) -> None:
         if not entries:
             self.done = True
             return
-        self._next = entries[-1].position + (-1 if self._backwards else 1)
+        self._next = entries.last_position + (-1 if self._backwards else 1)
         if self._left is not None:
             self._left -= len(entries)
         self.done = self._left == 0 or self._outside(self._next)

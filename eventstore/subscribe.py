@@ -28,7 +28,7 @@ from eventstore.epochs import LostEvents, Observer
 from eventstore.errors import Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
-from eventstore.pages import Page, ask, partition_page
+from eventstore.pages import PartitionPage, ask, partition_page
 from eventstore.wakeup import Reader, Wakeup
 from infrastructure import lua
 from infrastructure.tasks import together
@@ -202,22 +202,24 @@ class Subscription:
         for source, page in zip(sources, pages, strict=True):
             await self._accept(source, page)
 
-    async def _page(self, source: _Source) -> Page:
+    async def _page(self, source: _Source) -> PartitionPage:
         following = source.observer.position + 1
-        return await partition_page(self._log, source.partition, following, events=self._events, size=self._bytes)
+        return await partition_page(
+            self._log, source.partition, following, events=self._events, size=self._bytes, known=source.observer.chain
+        )
 
-    async def _accept(self, source: _Source, page: Page) -> None:
-        observer = source.observer
+    async def _accept(self, source: _Source, page: PartitionPage) -> None:
+        observer, entries = source.observer, list(page.entries)
         common = observer.common(page.epochs, page.head)
         if common < observer.position:
             await self._step_back(source, page, common)
             return
         source.look, source.head = False, page.head
-        observer.move(page.epochs, page.entries[-1].position if page.entries else observer.position)
-        source.lane.show(page.entries)
+        observer.move(page.epochs, entries[-1].position if entries else observer.position)
+        source.lane.show(entries)
         source.keep_promise()
 
-    async def _step_back(self, source: _Source, page: Page, common: int) -> None:
+    async def _step_back(self, source: _Source, page: PartitionPage, common: int) -> None:
         """Pages are read when nothing of their partition is held: what was read was delivered. Reports before it goes
         back: a crash in between reports twice, under one id."""
         p = source.partition

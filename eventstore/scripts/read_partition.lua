@@ -4,11 +4,15 @@
 -- KEYS  head, log
 -- ARGV  position to begin with (0: the end at which that direction begins), position to end with (0: the other end)
 --       | events at most | bytes at most (one event comes in any case) | 1 for backwards
--- returns head position, epochs, then for each run of consecutive positions in one epoch
---       { id of the first, id of the last, value, value, ... }
+--       | the newest of the epochs that the reader knows (empty: none; -: none need be told)
+--       | the epochs, as the reader knows them, of the positions to begin and to end with
+-- returns head position, its epoch, all epochs (nothing if the reader knows them), then for each run of consecutive
+--       positions in one epoch { id of the first, id of the last, value, value, ... }
 -- errors NOPARTITION: the partition was never made. READONLY: this server is a replica, which may lag behind what its
 --       primary has shown; the reader would take that for loss.
 --
+-- An epoch names all epochs before it, for no two histories share one: a list of thousands is neither sent nor looked
+-- through for every page.
 -- Values come without their ids: half the strings to parse for the client, whose time is what bounds a read.
 
 -- include epoch.lua
@@ -16,7 +20,7 @@
 local head_key, log_key = KEYS[1], KEYS[2]
 local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
 local events_left, bytes_left = tonumber(ARGV[3]), tonumber(ARGV[4])
-local backwards = ARGV[5] == '1'
+local backwards, known, first_epoch, last_epoch = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8]
 
 -- What one call may take into memory: 16 events of 1 MiB, whatever the client asks for. Steps of 8 cost 6 % more.
 local STEP = 16
@@ -24,12 +28,13 @@ local STEP = 16
 if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
   return redis.error_reply('READONLY a replica cannot tell what the log holds')
 end
-local head = redis.call('HMGET', head_key, 'pos', 'epochs')
+local head = redis.call('HMGET', head_key, 'pos', 'noted')
 if not head[1] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
-local position = tonumber(head[1])
-local page = { position, head[2] }
+local position, noted = tonumber(head[1]), head[2]
+local text = known ~= noted and known ~= '-' and (redis.call('HGET', head_key, 'epochs') or '')
+local page = { position, noted or '0', text }
 
 if backwards then
   first = first == 0 and position or math.min(first, position)
@@ -41,9 +46,15 @@ else
   if first > last then return page end
 end
 
-local epochs = parse_epochs(head[2])
-local function id_of(at)
-  return (epoch_at(epochs, at) or '0') .. '-' .. string.format('%.0f', at)
+local epochs
+local function id_of(at, epoch)
+  if at == position then
+    epoch = noted or '0'
+  elseif text then
+    epochs = epochs or parse_epochs(text)
+    epoch = epoch_at(epochs, at) or '0'
+  end
+  return epoch .. '-' .. string.format('%.0f', at)
 end
 
 local by = backwards and -1 or 1
@@ -96,7 +107,7 @@ local function take(entries, n)
 end
 
 local command = backwards and 'XREVRANGE' or 'XRANGE'
-local start, stop = id_of(first), id_of(last)
+local start, stop = id_of(first, first_epoch), id_of(last, last_epoch)
 while events_left > 0 do
   local step = math.min(STEP, events_left)
   local entries = redis.call(command, log_key, start, stop, 'COUNT', step)

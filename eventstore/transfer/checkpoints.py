@@ -100,6 +100,6 @@ async def _is_common(log: Log, cursor: Cursor) -> bool:
         if place == (0, 0):
             continue
         page = await partition_page(log, partition, 0, backwards=True, events=1)
-        if epochs.common_position_of(place, epochs.parse(page.epochs), page.head) < place[1]:
+        if epochs.common_position_of(place, epochs.parse(page.epochs or b""), page.head) < place[1]:
             return False
     return True

@@ -13,7 +13,7 @@ from tests.property.merge_model import Item, ModelReader, Partition, without_pro
 
 
 def entry(item: Item) -> Entry:
-    return Entry(UUID(int=1), "s", 1, item[1], 1, item[2], item[0], "T", 1, b"", Metadata(), 0)
+    return Entry(UUID(int=1), "s", 1, item[1], 1, item[2], item[0], "T", 1, b"", Metadata())
 
 
 class BatchReader:

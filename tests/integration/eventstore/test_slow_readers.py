@@ -159,7 +159,7 @@ async def test_large_events_are_bounded_by_their_bytes_also_where_partitions_are
         async with aclosing(store.subscribe()) as subscription:
             for _ in range(2 * 64):
                 await anext(subscription)
-                assert sum(entry.size for entry in subscription._ready) <= 16 * MIB
+                assert sum(len(entry.data) for entry in subscription._ready) <= 16 * MIB
     with reading(Slow(server.url, "large")) as (reader,):
         assert reader.growth <= 64 * MIB
 
