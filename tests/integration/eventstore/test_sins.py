@@ -20,9 +20,11 @@ from eventstore import (
     EventStore,
     Expected,
     Filter,
+    Fold,
     Metadata,
     NewEvent,
     Priority,
+    Receipt,
     RecordedEvent,
     WrongExpectedVersion,
     audit,
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.anyio
 
 ANY, EXISTS = Expected.ANY, Expected.EXISTS
 DAY_SECONDS = 86_400
+TOTAL = Fold(0, lambda total, noted: total + noted.n)
 IDS = [UUID(int=n) for n in range(1, 10)]
 
 
@@ -74,12 +77,16 @@ async def archived(server: Server, store: EventStore) -> EventStore:
     archived is older than any id that the log still knows."""
     for number in range(5):
         receipt = await store.append("order-1", [event(number)], expected=number)
+    _archive_three_of_five(server, store, receipt)
+    await forget_ids(store)
+    return store
+
+
+def _archive_three_of_five(server: Server, store: EventStore, receipt: Receipt) -> None:
     index = store.log.keys.index(receipt.partition, "order-1")
     server.admin("LPOP", index, 4)
     server.admin("LPUSH", index, 3)
     server.admin("XTRIM", store.log.keys.events(receipt.partition), "MINID", f"{receipt.epoch}-{receipt.position - 1}")
-    await forget_ids(store)
-    return store
 
 
 async def test_the_version_counts_what_is_archived(archived: EventStore) -> None:
@@ -120,6 +127,19 @@ async def test_the_tail_is_not_taken_for_a_version_that_is_archived(archived: Ev
         with pytest.raises(WrongExpectedVersion):
             await archived.append("order-1", [event(number)], expected=expected)
     assert await archived.version("order-1") == 5
+
+
+async def test_a_state_from_a_snapshot_has_the_version_of_all_events_behind_it(
+    server: Server, store: EventStore
+) -> None:
+    await store.append("order-1", [event(number) for number in range(3)])
+    assert await store.snapshot("order-1", TOTAL) == 3
+    receipt = await store.append("order-1", [event(3), event(4)])
+    _archive_three_of_five(server, store, receipt)
+    async with store.writing("order-1", TOTAL) as writing:
+        assert (writing.state, writing.version) == (0 + 1 + 2 + 3 + 4, 5)
+        writing.append(Noted(5))
+    assert await store.version("order-1") == 6
 
 
 # ---- clocks of clients ----
@@ -184,6 +204,8 @@ async def _everything(server: Server) -> None:
             assert [each async for each in store.read_partition(0, backwards=backwards)]
             assert [each async for each in store.read_all(order="total", backwards=backwards)]
         assert [each async for each in store.read_all(where=Filter(since=1))]
+        assert await store.snapshot("order-1", TOTAL) == 4
+        assert (await store.load("order-1", TOTAL)).snapshot_version == 4
         async with aclosing(store.subscribe(order="total")) as subscription:
             assert len([await anext(subscription) for _ in range(33)]) == 33
         await audit.record(store, "ada", "looked")
