@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Redis", "Reply", "connect", "refusal"]
 
 Revive = Callable[[], Awaitable[None]]
-_ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
+_ELSEWHERE = {"MOVED", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
 _SENTINEL_CONNECTIONS = 2
 
 
@@ -96,12 +96,28 @@ class Redis:
 
     async def _run(self, key: str, commands: Sequence[Command], *, longer_by: float, blocking: bool) -> list[Reply]:
         await self._fresh()
-        node, ask = self._routes.find(key)
+        try:
+            node, ask = self._routes.find(key)
+        except Unavailable:
+            self._stale = True
+            raise
         if not ask:
-            return await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
-        asking = [word for command in commands for word in (("ASKING",), command)]  # holds for one command each
-        replies = await self._exchange(node, asking, longer_by=longer_by, blocking=blocking)
-        return replies[1::2]
+            replies = await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
+        else:
+            asking = [word for command in commands for word in (("ASKING",), command)]  # holds for one command each
+            replies = (await self._exchange(node, asking, longer_by=longer_by, blocking=blocking))[1::2]
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                self._learn(key, node, ask, reply)
+        return replies
+
+    def _learn(self, key: str, node: Node, asked: bool, reply: ResponseError) -> None:
+        """What a refusal says of who serves a key. ASK is for the next call of that key only, and the owner stays."""
+        code = code_of(reply)
+        if code in _ELSEWHERE:
+            self._stale = True
+        if code in _ELSEWHERE or code == "ASK" or (code == "NOSCRIPT" and asked):
+            self._routes.redirect(reply, node, key)
 
     async def _fresh(self) -> None:
         """Know who serves what. Tasks that find it out of date share one question, and its failure too."""
@@ -130,18 +146,13 @@ class Redis:
     ) -> list[Reply]:
         pool = node.blocks if blocking else node.calls
         try:
-            replies = await pool.exchange(*commands, longer_by=longer_by)
+            return await pool.exchange(*commands, longer_by=longer_by)
         except Unavailable as error:
             self._stale = True
             if self._revive is None or error.reason != "unreachable" or error.maybe_ran:
                 raise
             await self._revive()
-            replies = await pool.exchange(*commands, longer_by=longer_by)  # for the first time: nobody listened
-        for reply in replies:
-            if isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE:
-                self._routes.redirect(reply, node)
-                self._stale = True
-        return replies
+            return await pool.exchange(*commands, longer_by=longer_by)  # for the first time: nobody listened
 
 
 def _accepted(reply: Reply) -> Reply:

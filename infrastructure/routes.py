@@ -11,6 +11,8 @@ from infrastructure.pools import Node
 from infrastructure.refusals import code_of, refusal
 from infrastructure.wires import Reply
 
+SLOTS = 16_384
+
 MakeNode = Callable[[str], Node]
 
 
@@ -21,8 +23,9 @@ class Routes(Protocol):
     def find(self, key: str) -> tuple[Node, bool]:
         """The server of `key`, and whether ASKING must go before a command. Raises Unavailable if there is none."""
 
-    def redirect(self, error: ResponseError, by: Node) -> None:
-        """A server named another one for a slot."""
+    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
+        """A server named another one for `key`; or, asked in place of the owner, it lacked the script that was called,
+        and must be asked again."""
 
     def masters(self) -> Mapping[str, Node]:
         """Every server that accepts writes, by address."""
@@ -46,7 +49,7 @@ class Standalone:
     def find(self, key: str) -> tuple[Node, bool]:
         return self._node, False
 
-    def redirect(self, error: ResponseError, by: Node) -> None:
+    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
         """Only the nodes of a Cluster redirect; the caller gets the reply and its remedy."""
 
     def masters(self) -> Mapping[str, Node]:
@@ -88,7 +91,7 @@ class Sentinel:
             raise Unavailable(f"no Sentinel has named the primary {self._name} yet", reason="unreachable")
         return self._master, False
 
-    def redirect(self, error: ResponseError, by: Node) -> None:
+    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
         """Only the nodes of a Cluster redirect."""
 
     def masters(self) -> Mapping[str, Node]:
@@ -134,39 +137,47 @@ class Sentinel:
 
 
 class Cluster:
-    """The nodes of a Redis Cluster and their slots."""
+    """The nodes of a Redis Cluster and their slots.
+
+    Each question goes to another node than the last one: a node that is cut off from the rest goes on naming masters
+    that have been replaced, itself among them, and whoever asked it first each time would never learn better.
+    """
 
     def __init__(self, seed: str, make: MakeNode) -> None:
         self._seed = seed
         self._make = make
         self._nodes: dict[str, Node] = {}
         self._slots: dict[int, str] = {}
-        self._asked: dict[int, str] = {}
+        self._asked: dict[str, str] = {}  # by key: for another key of the slot its owner may still be right
         self._informed: list[str] = []  # who named a move last knows more than the rest
+        self._members = [seed]  # masters and replicas; the next to be asked comes first
 
     async def refresh(self) -> None:
         failure: Unavailable | None = None
-        for address in dict.fromkeys((*self._informed, *self._nodes, self._seed)):
+        for address in list(dict.fromkeys((*self._informed, *self._members, self._seed))):
             try:
-                ranges = await _ask(self._node(address), "CLUSTER", "SLOTS")
+                ranges = await self._ranges(address)
             except Unavailable as error:
                 failure = error
+                self._members = _last(address, self._members)
                 continue
             self._informed.clear()
-            self._adopt(dict(_owners(ranges, address)))
+            self._adopt(ranges, address)
             return
         raise failure or Unavailable("the Cluster has no node", reason="cluster")
 
     def find(self, key: str) -> tuple[Node, bool]:
-        slot = key_slot(key.encode())
-        if asked := self._asked.pop(slot, None):
+        if asked := self._asked.pop(key, None):
             return self._node(asked), True
+        slot = key_slot(key.encode())
         address = self._slots.get(slot)
         if address is None:
             raise Unavailable(f"no node of the Cluster serves slot {slot}", reason="cluster", remedy="see CLUSTER INFO")
         return self._node(address), False
 
-    def redirect(self, error: ResponseError, by: Node) -> None:
+    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
+        if code_of(error) == "NOSCRIPT":
+            self._asked[key] = by.address
         if not isinstance(error, AskError):
             return
         address = _address(error.host or by.address.rpartition(":")[0], error.port)
@@ -174,7 +185,7 @@ class Cluster:
             self._slots[error.slot_id] = address
             self._informed.append(address)
         else:
-            self._asked[error.slot_id] = address
+            self._asked[key] = address
 
     def masters(self) -> Mapping[str, Node]:
         return {address: self._node(address) for address in sorted(set(self._slots.values()))}
@@ -183,9 +194,19 @@ class Cluster:
         for node in self._nodes.values():
             node.retire()
 
-    def _adopt(self, slots: dict[int, str]) -> None:
-        self._slots = slots
-        serving = set(slots.values())
+    async def _ranges(self, address: str) -> Reply:
+        ranges = await _ask(self._node(address), "CLUSTER", "SLOTS")
+        if not ranges:
+            raise Unavailable(f"{address} knows of no node that serves slots", reason="cluster", remedy="CLUSTER MEET")
+        return ranges
+
+    def _adopt(self, ranges: Reply, told_by: str) -> None:
+        self._slots = dict(_owners(ranges, told_by))
+        named = dict.fromkeys(_addresses(ranges, told_by))
+        whole = len(self._slots) == SLOTS  # who knows of no owner for some slots may not know all nodes either
+        known = [address for address in self._members if address in named or not whole]
+        self._members = _last(told_by, [*known, *named])
+        serving = set(self._slots.values())
         for address in [known for known in self._nodes if known not in serving]:
             self._nodes.pop(address).retire()
 
@@ -226,13 +247,29 @@ async def _must_be_master(node: Node) -> None:
         )
 
 
+def _last(address: str, members: Iterable[str]) -> list[str]:
+    """The members, each once, with this one behind all others."""
+    return [*(other for other in dict.fromkeys(members) if other != address), address]
+
+
 def _owners(ranges: Iterable[Reply], asked: str) -> Iterable[tuple[int, str]]:
-    """Slot and address of its master. A node that does not know its own address leaves it out: it is the one asked."""
-    here = asked.rpartition(":")[0]
-    for first, last, (host, port, *_), *_ in ranges:
-        address = _address(here if host in (None, b"", b"?") else host, port)
+    """Slot and address of its master."""
+    for first, last, master, *_ in ranges:
+        address = _member(master, asked)
         for slot in range(first, last + 1):
             yield slot, address
+
+
+def _addresses(ranges: Iterable[Reply], asked: str) -> Iterable[str]:
+    """All masters, then all replicas."""
+    yield from (_member(master, asked) for _, _, master, *_ in ranges)
+    yield from (_member(replica, asked) for _, _, _, *replicas in ranges for replica in replicas)
+
+
+def _member(named: Reply, asked: str) -> str:
+    """A node that does not know its own address leaves it out: it is the one asked."""
+    host, port, *_ = named
+    return _address(asked.rpartition(":")[0] if host in (None, b"", b"?") else host, port)
 
 
 def _address(host: bytes | str, port: bytes | str | int) -> str:

@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Server:
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, folder: Path) -> None:
         self.process = process
+        self.start: Callable[[], subprocess.Popen[bytes]] | None = None  # the same once more, after its end
         self.port = port
         self.folder = folder
         self.address = f"127.0.0.1:{port}"
@@ -66,14 +68,21 @@ class Server:
 
 @asynccontextmanager
 async def redis_server(
-    binary: str = "redis-server", args: Sequence[str] = (), *, port: int | None = None
+    binary: str = "redis-server",
+    args: Sequence[str] = (),
+    *,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Server]:
-    """A lone server that keeps nothing, unless `args` say otherwise; ready when yielded."""
+    """A lone server that keeps nothing, unless `args` say otherwise; ready when yielded. `environment` is added to that
+    of the tests."""
     chosen = port or free_port()
     with tempfile.TemporaryDirectory(prefix="server-") as folder:
         listen = ["--port", str(chosen)] if "--tls-port" not in args else ["--port", "0"]
         plain = ["--bind", "127.0.0.1", "--dir", folder, "--save", "", "--repl-diskless-sync-delay", "0"]
-        server = Server(_launch([binary, *listen, *plain, *args], Path(folder)), chosen, Path(folder))
+        start = partial(_launch, [binary, *listen, *plain, *args], Path(folder), environment)
+        server = Server(start(), chosen, Path(folder))
+        server.start = start
         try:
             await until(lambda: _accepts(server))
             LIVE.append(server)
@@ -161,12 +170,20 @@ def _sentinel_config(folder: Path, port: int, master: Server, name: str, lines: 
     return config
 
 
-def _launch(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
+def _launch(
+    command: list[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
     program = shutil.which(command[0])
     if program is None:
         raise FileNotFoundError(f"{command[0]} is not installed")
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen([program, *command[1:]], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+        )
 
 
 def _accepts(server: Server) -> bool:

@@ -12,7 +12,8 @@ from redis.exceptions import ResponseError
 from infrastructure.connect import Redis, connect
 from infrastructure.errors import Unavailable
 from infrastructure.lua import Script, call
-from tests.support.servers import Server, redis_cluster, until
+from tests.support.cluster import cluster, fail_over, node_id
+from tests.support.servers import Server, redis_cluster, tries, until
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +77,46 @@ async def test_after_ask_the_next_call_goes_to_the_named_node(redis: Redis, node
     assert target.calls_of("incr") == 2
     _end_move(key, source, target)
     await until(lambda: source.calls_of("incr") == 0)
+
+
+async def test_after_ask_another_key_of_the_slot_still_goes_to_its_owner(redis: Redis, nodes: list[Server]) -> None:
+    gone, here = "{moving}a", "{moving}b"
+    _, source, target = _move_plan(nodes)
+    await redis.run(here, ("SET", here, "1"))
+    _begin_move("moving", source, target)
+    (first,) = await redis.run(gone, ("GET", gone))
+    assert isinstance(first, ResponseError)
+    assert await redis.run(here, ("INCR", here)) == [2]
+    assert await redis.run(gone, ("INCR", gone)) == [1]
+    assert (source.admin("EXISTS", here), target.calls_of("incr")) == (1, 1)
+
+
+async def test_a_node_that_is_asked_in_place_of_the_owner_is_given_the_script(
+    redis: Redis, nodes: list[Server]
+) -> None:
+    key, source, target = _move_plan(nodes)
+    _begin_move(key, source, target)
+    (first,) = await call(redis, COUNT, [key], [])
+    assert isinstance(first, ResponseError)
+    assert await call(redis, COUNT, [key], []) == [1]
+
+
+async def test_a_node_that_has_lost_sight_of_the_rest_is_not_believed_for_ever() -> None:
+    async with cluster() as servers:
+        key = KEYS[0]
+        lost = servers.owner(key)
+        async with connect(replace(lost.settings, cluster=True)) as redis:
+            await redis.execute(key, "SET", key, "1")
+            await servers.replicated(lost)
+            for other in servers.nodes:
+                if other is not lost:
+                    lost.admin("CLUSTER", "FORGET", node_id(other))
+            await fail_over(servers.partner(lost), "TAKEOVER")
+            async for _ in tries():
+                (reply,) = await redis.run(key, ("INCR", key))
+                if reply == 2:
+                    break
+            assert b"cluster_state:fail" in lost.admin("CLUSTER", "INFO")
 
 
 async def test_a_node_that_is_gone_takes_only_its_own_slots_along(redis: Redis, nodes: list[Server]) -> None:
