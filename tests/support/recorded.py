@@ -3,6 +3,7 @@
 from eventstore.codec import Entry, unpack
 from eventstore.envelope import Receipt
 from eventstore.log import Log
+from tests.support.cluster import ClusterOfServers
 from tests.support.servers import Server
 
 
@@ -12,6 +13,17 @@ def recorded(server: Server, log: Log) -> list[Entry]:
         unpack(partition, entry_id, fields[1])
         for partition in range(log.partitions)
         for entry_id, fields in server.admin("XRANGE", log.keys.events(partition), "-", "+")
+    ]
+
+
+def recorded_in(cluster: ClusterOfServers, log: Log) -> list[Entry]:
+    """The same for a Cluster: each partition from the master that serves it."""
+    return [
+        unpack(partition, entry_id, fields[1])
+        for partition in range(log.partitions)
+        for entry_id, fields in cluster.owner(log.keys.head(partition)).admin(
+            "XRANGE", log.keys.events(partition), "-", "+"
+        )
     ]
 
 
