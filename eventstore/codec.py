@@ -52,7 +52,8 @@ _UUID_FOLLOWS = b"\xc4\x10"
 _unpack_start = _START.unpack_from
 _unpack_name = _NAME.unpack_from
 _unpack_uuid = msgspec.msgpack.Decoder(UUID).decode
-_encode_uuid = msgspec.json.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
+_from_json = msgspec.json.Decoder(str).decode
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -134,7 +135,7 @@ def unpack_at(partition: int, epoch: int, position: int, value: bytes) -> Entry:
             str(value[_TYPE_START:data_start], "utf-8"),
             schema_version,
             value[data_start:data_end],
-            unpack_metadata(value[stream_end:], _text(event_id)),
+            unpack_metadata(value[stream_end:], uuid_text(event_id)),
         )
     except (struct.error, UnicodeDecodeError, msgspec.MsgspecError, ValueError) as error:
         raise LogDamaged(f"entry {epoch}-{position} of partition {partition} is not an event: {error}") from error
@@ -155,5 +156,16 @@ def unpack_metadata(packed: bytes, own_id: str) -> Metadata:
     )
 
 
-def _text(event_id: UUID) -> str:
-    return str(_encode_uuid(event_id)[1:-1], "ascii")
+def only_correlation(packed: bytes) -> tuple[str | None, bytes]:
+    """(correlation id, nothing) of metadata that hold no more; of others (None, what was given)."""
+    if not packed:
+        return None, b""
+    stored = _unpack_metadata(packed)
+    if stored == StoredMetadata(correlation_id=stored.correlation_id):
+        return stored.correlation_id, b""
+    return None, packed
+
+
+def uuid_text(event_id: UUID) -> str:
+    """`str(event_id)`, in a fifth of the time."""
+    return _from_json(_to_json(event_id))
