@@ -5,7 +5,7 @@ from functools import partial
 from itertools import repeat
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eventstore.codec import Entry, pack, pack_metadata, unpack_at
@@ -47,7 +47,11 @@ def damaged(draw: st.DrawFn) -> bytes:
     return value[:at] + bytes([draw(st.integers(0, 255))]) + value[at + 1 :]
 
 
+TYPE_BEYOND_ITS_CONTENT = stored(0)[:31] + bytes([0, 0, 0, 3, 0, 1, 200, 0, 1]) + b"s"
+
+
 @settings(max_examples=500)
+@example([TYPE_BEYOND_ITS_CONTENT])
 @given(st.lists(values | damaged(), max_size=8))
 def test_a_page_is_what_its_entries_are_one_by_one(page: list[bytes]) -> None:
     at_once = unpack_all(3, repeat(17), range(5, 5 + len(page)), page)
