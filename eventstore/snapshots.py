@@ -173,10 +173,9 @@ def _not_kept(fold: Fold[S], why: str, loaded: Loaded[S]) -> InvalidRequest:
 
 
 async def _write(log: Log, stream: str, fold: Fold[S], loaded: Loaded[S], packed: bytes) -> bytes:
-    """What write_snapshot.lua answers. One that did not decode is replaced whatever version it claims."""
+    """What write_snapshot.lua answers. One that did not decode is replaced: it was not of a later version."""
     partition, keys = partition_of(stream, log.partitions), log.keys
     used = [keys.head(partition), keys.index(partition, stream), keys.snapshot(partition, stream)]
-    damaged = int(loaded.put_aside == "damaged")
-    args: list[str | bytes | int] = [fold.identity, loaded.version, loaded.epoch, loaded.position]
-    answer: bytes = (await ask(log, _write_snapshot, used, [*args, packed, damaged]))[0]
+    args: list[str | bytes | int] = [fold.identity, loaded.version, loaded.epoch, loaded.position, packed]
+    answer: bytes = (await ask(log, _write_snapshot, used, args))[0]
     return answer

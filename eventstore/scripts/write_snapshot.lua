@@ -1,7 +1,7 @@
 -- Writes the snapshot of a stream in place of the one that is there.
 --
 -- KEYS  head, index of the stream, snapshot of the stream
--- ARGV  fold | version, epoch, position of the last event in the state | state | 1: also in place of a newer one
+-- ARGV  fold | version, epoch, position of the last event in the state | state
 -- returns "written"
 --       or "newer": the same fold has written a state of a later version, which stays
 --       or "lost": the log does not have that event (any more)
@@ -12,7 +12,7 @@
 
 local head_key, index_key, snapshot_key = KEYS[1], KEYS[2], KEYS[3]
 local fold, version, epoch, position = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local state, whatever_is_there = ARGV[5], ARGV[6] == '1'
+local state = ARGV[5]
 
 local epochs = parse_epochs(redis.call('HGET', head_key, 'epochs'))
 local length = redis.call('LLEN', index_key)
@@ -28,7 +28,7 @@ if not in_log(version, epoch, position) then return 'lost' end
 local found = redis.pcall('HMGET', snapshot_key, 'fold', 'version', 'epoch', 'position')
 if found.err then
   redis.call('UNLINK', snapshot_key)   -- something else under a name that is ours
-elseif not whatever_is_there and found[1] == fold then
+elseif found[1] == fold then
   local at, its_position = tonumber(found[2]), tonumber(found[4])
   if at and its_position and at > version and in_log(at, found[3], its_position) then return 'newer' end
 end

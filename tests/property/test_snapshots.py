@@ -136,6 +136,17 @@ class SnapshotMachine(RuleBasedStateMachine):
             if value is not None:
                 self.server.admin("RESTORE", key, 0, value, "REPLACE")
 
+    @rule(stream=streams, fold=folds, lost=st.integers(1, 3), other=st.integers(0, 3))
+    def lose_what_a_snapshot_has(self, stream: str, fold: Any, lost: int, other: int) -> None:
+        """And append something else in its place."""
+        self.replicate()
+        self.append(stream, lost)
+        self.keep(stream, fold)
+        self.fail_over(keep_snapshots=True)
+        if other:
+            self.append(stream, other)
+        self.load(stream, fold)
+
     @rule()
     def restart(self) -> None:
         self.failover.restart()

@@ -8,7 +8,7 @@ from msgspec import Struct, msgpack
 
 from eventstore import EventsMissing, EventStore, Fold, InvalidRequest, TooLarge, Untyped, WrongExpectedVersion
 from eventstore.partitions import partition_of
-from eventstore.snapshots import Loaded
+from eventstore.snapshots import Loaded, _write
 from tests.support.accounts import ACCOUNT, BANK, Account, Deposit, Deposited, Withdrawn, apply
 from tests.support.logs import Failover, debuggable_server
 from tests.support.servers import Server
@@ -218,19 +218,29 @@ async def test_an_older_state_does_not_replace_a_newer_one_of_the_same_fold(serv
     old = stored(server, store)
     await store.snapshot(STREAM, ACCOUNT)
     newest = stored(server, store)
-    await _write_again(store, old)
+    assert await _write_again(store, old) == b"newer"
     assert stored(server, store) == newest
     server.admin("HSET", key(store), "position", 10**6)  # newer by its word only
-    await _write_again(store, old)
+    assert await _write_again(store, old) == b"written"
     assert stored(server, store) == old
 
 
-async def _write_again(store: EventStore, old: dict[bytes, bytes]) -> None:
-    from eventstore.snapshots import _write
+@pytest.mark.parametrize(
+    "lost", [{b"version": b"6", b"position": b"6"}, {b"epoch": b"7"}, {b"position": b"4"}], ids=str
+)
+async def test_a_state_of_what_was_lost_since_is_not_written(
+    server: Server, store: EventStore, lost: dict[bytes, bytes]
+) -> None:
+    """A failover between load and write."""
+    old = stored(server, store)
+    assert await _write_again(store, {**old, **lost}) == b"lost"
+    assert stored(server, store) == old
 
+
+async def _write_again(store: EventStore, old: dict[bytes, bytes]) -> bytes:
     version, epoch, position = (int(old[name]) for name in (b"version", b"epoch", b"position"))
     loaded = Loaded(msgpack.decode(old[b"state"], type=Account), version, epoch, position)
-    await _write(store.log, STREAM, ACCOUNT, loaded, old[b"state"])
+    return await _write(store.log, STREAM, ACCOUNT, loaded, old[b"state"])
 
 
 # ---- when ----
