@@ -7,7 +7,7 @@ exclude_files = { ".venv" }
 -- What `-- include NAME.lua` brings into a script of the log: of epoch.lua, stream_page.lua, snapshot.lua.
 files["eventstore/scripts"] = {
   read_globals = {
-    "microseconds", "current_epoch", "parse_epochs", "epoch_at", "format_epochs",
+    "microseconds", "current_epoch", "parse_epochs", "newest_epoch", "epoch_at", "format_epochs",
     "is_replica", "look_at_stream", "add_events", "is_in_log",
   },
 }

@@ -5,13 +5,14 @@ the epochs with which a reader compares its own history.
 """
 
 from collections.abc import Sequence
+from itertools import count
 
 import anyio
 from msgspec import Struct
 
-from eventstore.codec import Entry, unpack_at
+from eventstore.codec import Entry
 from eventstore.cursor import Place
-from eventstore.entries import Entries, Run
+from eventstore.entries import Entries, Run, unpack_all
 from eventstore.epochs import Chain, epoch_at
 from eventstore.errors import EventsMissing, Unavailable
 from eventstore.log import Log, refused
@@ -97,8 +98,15 @@ def _keys(log: Log, partition: int) -> list[str]:
 def _hints(known: Chain | None, first: int, last: int) -> tuple[str | int, int, int]:
     """What spares the server the look at the epochs, if they are still the same."""
     if known is None:
-        return "", 0, 0
-    return known[-1].epoch if known else 0, epoch_at(known, first), epoch_at(known, last)
+        return _newest(known), 0, 0
+    return _newest(known), epoch_at(known, first), epoch_at(known, last)
+
+
+def _newest(known: Chain | None) -> str | int:
+    """It names the chain."""
+    if known is None:
+        return ""
+    return known[-1].epoch if known else 0
 
 
 def _hole(partition: int, one: int, other: int) -> EventsMissing:
@@ -106,12 +114,21 @@ def _hole(partition: int, one: int, other: int) -> EventsMissing:
 
 
 async def stream_page(
-    log: Log, stream: str, partition: int, first: int, last: int, *, backwards: bool, events: int, size: int
+    log: Log,
+    stream: str,
+    partition: int,
+    first: int,
+    last: int,
+    *,
+    backwards: bool,
+    events: int,
+    size: int,
+    known: Chain | None = None,
 ) -> StreamPage:
-    """Versions from `first` (0: the end where that direction begins) to `last` (0: to the other end). Raises
-    EventsMissing, Unavailable, LogDamaged."""
-    keys = [log.keys.head(partition), log.keys.events(partition), log.keys.index(partition, stream)]
-    reply = (await ask(log, _read_stream, keys, [first, last, events, size, int(backwards)]))[0]
+    """Versions from `first` (0: the end where that direction begins) to `last` (0: to the other end). The epochs come
+    only if they are not the `known` ones. Raises EventsMissing, Unavailable, LogDamaged."""
+    keys = [*_keys(log, partition), log.keys.index(partition, stream)]
+    reply = (await ask(log, _read_stream, keys, [first, last, events, size, int(backwards), _newest(known)]))[0]
     version, archived, head, epochs, *flat = reply
     start = min(first or version, version) if backwards else max(first, 1)
     entries = stream_entries(stream, partition, start, flat, by=-1 if backwards else 1)
@@ -120,13 +137,18 @@ async def stream_page(
 
 def stream_entries(stream: str, partition: int, start: int, flat: Sequence[Reply], *, by: int) -> list[Entry]:
     """Ids and values, in turn, as the entries of consecutive versions. Raises EventsMissing where one is not there."""
+    ids, values = flat[::2], flat[1::2]
+    there = values[:-1] if values and values[-1] is None else values
+    places = [entry_id.split(b"-") for entry_id in ids]
+    epochs, positions = [int(epoch) for epoch, _ in places], [int(position) for _, position in places]
     entries: list[Entry] = []
-    for expected, (entry_id, value) in enumerate(zip(flat[::2], flat[1::2], strict=True)):
-        epoch, _, position = entry_id.partition(b"-")
-        entry = unpack_at(partition, int(epoch), int(position), value) if value is not None else None
-        if entry is None or entry.version != start + by * expected or entry.stream != stream:
-            raise EventsMissing(f"stream {stream}", start + by * expected, start + by * expected)
+    for expected, entry in zip(count(start, by), unpack_all(partition, epochs, positions, there), strict=False):
+        if entry.version != expected or entry.stream != stream:
+            raise EventsMissing(f"stream {stream}", expected, expected)
         entries.append(entry)
+    if len(entries) < len(values):
+        missing = start + by * len(entries)
+        raise EventsMissing(f"stream {stream}", missing, missing)
     return entries
 
 

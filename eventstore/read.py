@@ -71,7 +71,15 @@ async def stream_pages(
     while left != 0:
         events = STREAM_EVENTS_PER_PAGE if left is None else min(left, STREAM_EVENTS_PER_PAGE)
         page = begun or await stream_page(
-            log, stream, partition, first, last, backwards=backwards, events=events, size=BYTES_PER_PAGE
+            log,
+            stream,
+            partition,
+            first,
+            last,
+            backwards=backwards,
+            events=events,
+            size=BYTES_PER_PAGE,
+            known=highest.chain,
         )
         entries, begun = page.page.entries, None
         _same_history(page, highest, stream, partition)

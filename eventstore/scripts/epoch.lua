@@ -1,7 +1,8 @@
 -- Shared by the scripts that number something: included, not called.
 --
 -- KEYS / ARGV  none of its own
--- returns      functions: microseconds, current_epoch, parse_epochs, epoch_at, format_epochs
+-- returns      functions: microseconds, current_epoch, parse_epochs, newest_epoch, epoch_at,
+--              format_epochs
 -- errors       none
 --
 -- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
@@ -29,6 +30,12 @@ local function parse_epochs(text) -- luacheck: ignore
     list[#list + 1] = { epoch, tonumber(first) }
   end
   return list
+end
+
+-- The last of them, without a look at the others: two numbers of 16 digits end the text at the most.
+local function newest_epoch(text) -- luacheck: ignore
+  local epoch, first = string.match(text, '(%d+):(%d+)$', -34)
+  return epoch and { epoch, tonumber(first) }
 end
 
 local function epoch_at(list, position) -- luacheck: ignore

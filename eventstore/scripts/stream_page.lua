@@ -12,13 +12,14 @@ local function is_replica() -- luacheck: ignore
   return string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true)
 end
 
--- Version of the stream, how many of its events are archived, head position of the partition, its epochs as text.
+-- Version of the stream, how many of its events are archived, head position of the partition, its epochs as text, the
+-- newest of them.
 local function look_at_stream(head_key, index_key) -- luacheck: ignore
-  local head = redis.call('HMGET', head_key, 'pos', 'epochs')
+  local head = redis.call('HMGET', head_key, 'pos', 'epochs', 'noted')
   local length = redis.call('LLEN', index_key)
   local base = length == 0 and 0 or tonumber(redis.call('LINDEX', index_key, 0))
   local version = length == 0 and 0 or base + length - 1
-  return version, base, tonumber(head[1] or 0), head[2] or ''
+  return version, base, tonumber(head[1] or 0), head[2] or '', head[3]
 end
 
 local function positions_between(index_key, base, first, last, backwards)
@@ -30,10 +31,16 @@ end
 
 -- Appends id and value of the versions `first` to `last` (backwards: down to `last`), of which none is archived, to
 -- `page`: at most `bytes` of values, but one in any case; no value where the log has no such entry, and then nothing
--- follows. The positions are looked up one by one, but neighbours in one epoch come with one XRANGE.
+-- follows. The positions are looked up one by one, but neighbours in one epoch come with one XRANGE. `epochs` may still
+-- be text: where the newest one is enough, a list of thousands is not looked through (0.3 us an epoch).
 local function add_events(page, log_key, index_key, base, epochs, first, last, bytes, backwards) -- luacheck: ignore
   local positions = positions_between(index_key, base, first, last, backwards)
   for i = 1, #positions do positions[i] = tonumber(positions[i]) end
+  if type(epochs) == 'string' then
+    local newest = newest_epoch(epochs)
+    local oldest = math.min(positions[1] or 0, positions[#positions] or 0)
+    epochs = newest and newest[2] <= oldest and { newest } or parse_epochs(epochs)
+  end
 
   -- the epoch of a position, and where that epoch begins and ends
   local epoch, from, to = '0', 0, -1

@@ -26,8 +26,10 @@ class Node:
         self.chain = [start for start in other.chain if start[1] <= length]
         self.numbered_by = -1
 
-    @property
-    def epochs(self) -> bytes:
+    def epochs(self, newest_known: int | None) -> bytes | None:
+        """As a page shows them: nothing to a reader that knows the newest one."""
+        if newest_known == (self.chain[-1][0] if self.chain else 0):
+            return None
         return ",".join(f"{epoch}:{first}" for epoch, first in self.chain).encode()
 
 

@@ -18,16 +18,17 @@ class Reader:
         self.lost: list[Item] = []
 
     def read(self, world: World, n: int) -> None:
-        node = world.primary
-        common = self.observer.common(node.epochs, len(node.entries))
+        node, chain = world.primary, self.observer.chain
+        epochs = node.epochs(None if chain is None else chain[-1].epoch if chain else 0)
+        common = self.observer.common(epochs, len(node.entries))
         assert common <= self.observer.position
         if common < self.observer.position:
             self.lost += self.kept[common:]
             del self.kept[common:]
-            self.observer.move(node.epochs, common)
+            self.observer.move(epochs, common)
             return
         self.kept += node.entries[self.observer.position :][:n]
-        self.observer.move(node.epochs, len(self.kept))
+        self.observer.move(epochs, len(self.kept))
 
     def forget_the_chain(self) -> None:
         """What is left of it in a cursor."""
