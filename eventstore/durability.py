@@ -1,17 +1,23 @@
 """What an acknowledgement promises: in memory, on disk, or on so many replicas."""
 
 import re
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from eventstore.errors import InvalidRequest, Unavailable
+from eventstore.server_facts import Facts
 from infrastructure.connect import Command, Redis, Reply, refusal
+
+# Where every write is synced before its reply goes out, no waiting is needed; but that may be changed under way.
+SYNCED: Command = ("CONFIG", "GET", "appendonly", "appendfsync")
+_SYNCS = {(b"appendonly", b"yes"), (b"appendfsync", b"always")}
 
 
 class Durability(Struct, frozen=True):
-    """A level and the command that waits for it, sent behind the write on the same connection. No command: the server
-    gives the level with every write (`memory`, or `appendfsync always`)."""
+    """A level and the command that tells whether it is reached, sent behind the write on the same connection. None
+    for `memory`, which the server gives with every write."""
 
     level: str
     wait: Command | None = None
@@ -19,10 +25,13 @@ class Durability(Struct, frozen=True):
     wait_seconds: float = 0.0
 
     def reached(self, replies: list[Reply]) -> bool:
-        """Whether the reply of `wait` tells so. WAITAOF answers (local, replicas), WAIT a count."""
+        """Whether the reply of `wait` tells so. WAITAOF answers (local, replicas), WAIT a count. A server that has
+        been told to do without its file since refuses WAITAOF, or shows other settings than those it was chosen by."""
         if self.wait is None:
             return True
         reply = replies[0]
+        if self.wait == SYNCED:
+            return isinstance(reply, list) and set(_pairs(reply)) == _SYNCS
         count = reply[0] if isinstance(reply, list) else reply
         return isinstance(count, int) and count >= self.needed
 
@@ -31,19 +40,11 @@ class Durability(Struct, frozen=True):
         return () if self.wait is None else (self.wait,)
 
 
-class Persistence(Struct, frozen=True):
-    """What a server says of its own persistence; None where it may not be asked."""
-
-    appendonly: bool | None
-    appendfsync: str | None
-    has_waitaof: bool
-
-
-async def choose(redis: Redis, wanted: str | None, timeout_seconds: float) -> Durability:
-    """The level asked for; without one, what the server gives. A level that it cannot give, or whose command this user
-    may not run, is refused."""
-    level = await _chosen(redis, wanted, timeout_seconds)
-    if level.wait is not None:
+async def choose(redis: Redis, servers: Sequence[Facts], wanted: str | None, timeout_seconds: float) -> Durability:
+    """The level asked for; without one, what the servers give. A level that they cannot give, or whose command this
+    user may not run, is refused."""
+    level = _chosen(servers, wanted, timeout_seconds)
+    if level.wait is not None and level.wait != SYNCED:
         trial = ("WAIT", 0, 1) if level.wait[0] == "WAIT" else ("WAITAOF", 0, 0, 1)
         for (reply,) in (await redis.run_on_masters(trial)).values():
             if isinstance(reply, ResponseError):
@@ -51,11 +52,10 @@ async def choose(redis: Redis, wanted: str | None, timeout_seconds: float) -> Du
     return level
 
 
-async def _chosen(redis: Redis, wanted: str | None, timeout_seconds: float) -> Durability:
-    servers = await persistence(redis)
+def _chosen(servers: Sequence[Facts], wanted: str | None, timeout_seconds: float) -> Durability:
     if wanted is None:
-        on_disk = all(s.appendonly and s.appendfsync == "always" for s in servers)
-        return Durability("fsync" if on_disk else "memory")
+        on_disk = all(s.keeps_a_file and s.appendfsync == "always" for s in servers)
+        return Durability("fsync", SYNCED) if on_disk else Durability("memory")
     if wanted == "memory":
         return Durability("memory")
     if wanted == "fsync":
@@ -72,16 +72,16 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))  # 0 would wait for ever
 
 
-def _fsync(servers: list[Persistence], timeout_seconds: float) -> Durability:
+def _fsync(servers: Sequence[Facts], timeout_seconds: float) -> Durability:
     for server in servers:
-        if server.appendonly is False:
+        if not server.keeps_a_file:
             raise Unavailable(
                 "durability fsync: the server has appendonly no, so nothing reaches its disk",
                 reason="unsupported",
                 remedy="CONFIG SET appendonly yes (and write it to the server's configuration), or durability memory",
             )
     if all(s.appendfsync == "always" for s in servers):
-        return Durability("fsync")
+        return Durability("fsync", SYNCED)
     # With appendfsync no the server never notes what has been synced: each WAITAOF would wait in vain.
     if all(s.has_waitaof and s.appendfsync != "no" for s in servers):
         return Durability("fsync", ("WAITAOF", 1, 0, _milliseconds(timeout_seconds)), 1, timeout_seconds)
@@ -92,17 +92,5 @@ def _fsync(servers: list[Persistence], timeout_seconds: float) -> Durability:
     )
 
 
-async def persistence(redis: Redis) -> list[Persistence]:
-    """One Persistence for each master."""
-    replies = await redis.run_on_masters(("CONFIG", "GET", "append*"), ("COMMAND", "INFO", "WAITAOF"))
-    return [_persistence(settings, command) for settings, command in replies.values()]
-
-
-def _persistence(settings: Reply, command: Reply) -> Persistence:
-    known = isinstance(settings, list)
-    values = dict(zip(settings[::2], settings[1::2], strict=True)) if known else {}
-    return Persistence(
-        appendonly=values.get(b"appendonly") == b"yes" if known else None,
-        appendfsync=values.get(b"appendfsync", b"").decode() if known else None,
-        has_waitaof=isinstance(command, list) and bool(command and command[0]),
-    )
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)

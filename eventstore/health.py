@@ -3,36 +3,34 @@
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from statistics import median
 
-import anyio
 import anyio.to_thread
 import structlog
 from redis.exceptions import ResponseError
 
 from eventstore import health_rules as rules
 from eventstore.errors import Unavailable
-from eventstore.health_rules import Check, Facts
+from eventstore.health_rules import Check
 from eventstore.keys import Keys, log_key
+from eventstore.server_facts import Facts, look
 from infrastructure import lua
-from infrastructure.connect import Command, Redis, Reply, refusal
+from infrastructure.connect import Command, Redis, refusal
 from infrastructure.settings import Settings
 from infrastructure.tasks import together
 
 __all__ = ["Check", "check", "refuse_unsafe"]
 
-PINGS = 5
-_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "aof-load-truncated", "min-replicas-to-write")
 _RANK = {"ok": 0, "WARN": 1, "FAIL": 2}
 
 logger = structlog.get_logger(__name__)
 _probe = lua.load("eventstore", "probe")
 
 
-async def check(redis: Redis, settings: Settings) -> list[Check]:
-    """Every check, in the order in which they are shown; of several servers the worst, with its address. Changes
-    nothing but a scratch key. Raises Unavailable if no server answers."""
-    servers = await _servers(redis, settings)
+async def check(redis: Redis, settings: Settings, servers: Sequence[Facts] | None = None) -> list[Check]:
+    """Every check, in the order in which they are shown; of several servers the worst, with its address. `servers` is
+    what they have said just now, if they were asked. Changes nothing but a scratch key. Raises Unavailable if no server
+    answers."""
+    servers = await look(redis, settings) if servers is None else servers
     judged = [[rule(facts) for rule in rules.RULES] for facts in servers]
     checks = [_worst(same, servers) for same in zip(*judged, strict=True)]
     checks += [await _rights(redis, settings), *await _log(redis, settings)]
@@ -53,46 +51,6 @@ def refuse_unsafe(checks: Sequence[Check]) -> None:
             reason="unsupported",
             remedy="; ".join(each.fix for each in failed if each.fix),
         )
-
-
-async def _servers(redis: Redis, settings: Settings) -> list[Facts]:
-    replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS), ("COMMAND", "INFO", "WAITAOF"))
-    latency = await _latency_ms(redis, settings)
-    return [_facts(address, reply, latency, settings) for address, reply in replies.items()]
-
-
-async def _latency_ms(redis: Redis, settings: Settings) -> float:
-    """The median of a few PINGs to one server, with what the client adds."""
-    key, seconds = log_key(settings.eventstore.prefix), []
-    for _ in range(PINGS):
-        start = anyio.current_time()
-        await redis.execute(key, "PING")
-        seconds.append(anyio.current_time() - start)
-    return median(seconds) * 1000
-
-
-def _facts(address: str, replies: Sequence[Reply], latency_ms: float, settings: Settings) -> Facts:
-    info, config, waitaof = replies
-    if isinstance(info, ResponseError):
-        raise refusal(info, address)  # our scripts need it as well
-    return Facts(
-        address=address,
-        info=_pairs(info),
-        config=None if isinstance(config, ResponseError) else _pairs_of(config),
-        has_waitaof=isinstance(waitaof, list) and bool(waitaof and waitaof[0]),
-        latency_ms=latency_ms,
-        wanted=settings.eventstore.durability,
-        embedded_in=None if settings.redis.configured else settings.eventstore.data_dir,
-    )
-
-
-def _pairs(info: bytes) -> dict[str, str]:
-    lines = info.decode(errors="replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
-
-
-def _pairs_of(flat: Sequence[bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _worst(same: Sequence[Check], servers: Sequence[Facts]) -> Check:

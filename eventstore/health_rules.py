@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from eventstore.server_facts import Facts
+
 Status = Literal["ok", "WARN", "FAIL"]
 SLOW_MS = 20.0
 FULL_SHARE = 0.8
@@ -22,25 +24,6 @@ class Check(Struct, frozen=True):
     status: Status
     detail: str
     fix: str | None = None
-
-
-class Facts(Struct, frozen=True):
-    """One server, as INFO and CONFIG GET tell. `config` is None where CONFIG may not be read; `wanted` is the
-    durability asked for, None for whatever the server gives."""
-
-    address: str
-    info: dict[str, str]
-    config: dict[str, str] | None
-    has_waitaof: bool = False
-    latency_ms: float = 0.0
-    wanted: str | None = None
-    embedded_in: Path | None = None
-
-    def number(self, field: str) -> int:
-        return int(self.info.get(field) or 0)
-
-    def setting(self, name: str) -> str | None:
-        return None if self.config is None else self.config.get(name)
 
 
 Rule = Callable[[Facts], Check]
@@ -106,7 +89,7 @@ def durability(facts: Facts) -> Check:
     if wanted is not None and wanted.startswith("replicas:"):
         return _replicas(facts, int(wanted.partition(":")[2]))
     kept = _kept(facts)
-    if wanted is None and not facts.number("aof_enabled"):
+    if wanted is None and not facts.keeps_a_file:
         return Check("durability", "WARN", f"{kept}: a restart loses events", "CONFIG SET appendonly yes")
     return Check("durability", "ok", f"{wanted} as asked; {kept}" if wanted else kept)
 
@@ -115,8 +98,8 @@ def _fsync(facts: Facts) -> Check:
     def say(status: Status, detail: str, fix: str | None = None) -> Check:
         return Check("durability", status, f"fsync asked for, {detail}", fix)
 
-    fsync = facts.setting("appendfsync")
-    if not facts.number("aof_enabled"):
+    fsync = facts.appendfsync
+    if not facts.keeps_a_file:
         return say("FAIL", "appendonly is no: nothing reaches the disk in time", "CONFIG SET appendonly yes")
     if fsync == "always":
         return say("ok", "appendfsync is always")
@@ -142,8 +125,8 @@ def _replicas(facts: Facts, needed: int) -> Check:
 
 
 def _kept(facts: Facts) -> str:
-    if facts.number("aof_enabled"):
-        return f"appendonly yes, appendfsync {facts.setting('appendfsync') or 'unreadable'}"
+    if facts.keeps_a_file:
+        return f"appendonly yes, appendfsync {facts.appendfsync or 'unreadable'}"
     return "appendonly no"
 
 
@@ -159,7 +142,7 @@ def persistence(facts: Facts) -> Check:
     if failed:
         return Check("persistence", "WARN", f"the last {' and '.join(failed)} failed", log)
     busy = facts.number("aof_rewrite_in_progress") or facts.number("rdb_bgsave_in_progress")
-    size = f", append-only file of {_size(facts.number('aof_current_size'))}" if facts.number("aof_enabled") else ""
+    size = f", append-only file of {_size(facts.number('aof_current_size'))}" if facts.keeps_a_file else ""
     return Check("persistence", "ok", f"no errors{size}{', a rewrite is running' if busy else ''}")
 
 
@@ -168,7 +151,7 @@ def torn_file(facts: Facts) -> Check:
     begin; another server runs them at the start after the next, as part of what was written behind."""
     valkey = facts.info.get("valkey_version")
     mends = valkey is not None and _numbers(valkey) >= (9, 1)
-    if mends or not facts.number("aof_enabled") or facts.setting("aof-load-truncated") != "yes":
+    if mends or not facts.keeps_a_file or facts.setting("aof-load-truncated") != "yes":
         return Check("torn file", "ok", "is mended, or refused, at the next start")
     return Check(
         "torn file",

@@ -1,6 +1,6 @@
 """The log of one server: what every operation needs to know of it, and how it is made."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 
@@ -17,6 +17,7 @@ from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
 from eventstore.event_types import EventTypes
 from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
+from eventstore.server_facts import Facts
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
 from infrastructure.refusals import code_of
@@ -100,13 +101,14 @@ def _at(error: InvalidEvent, entry: Entry) -> InvalidEvent:
     )
 
 
-async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct]]) -> Log:
-    """Opens the log under the prefix of the settings; makes it where there is none."""
+async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct]], servers: Sequence[Facts]) -> Log:
+    """Opens the log under the prefix of the settings; makes it where there is none. `servers` is what they have said of
+    themselves just now."""
     limits = settings.eventstore
     partitions, window_us = await _fixed(redis, limits)
     keys = Keys(limits.prefix, partitions)
     await together([partial(_make_partition, redis, keys, partition) for partition in range(partitions)])
-    level = await durability.choose(redis, limits.durability, settings.redis.socket_timeout_seconds / 2)
+    level = await durability.choose(redis, servers, limits.durability, settings.redis.socket_timeout_seconds / 2)
     return Log(redis, keys, partitions, window_us, level, EventTypes(types, strict=limits.strict_types), limits)
 
 

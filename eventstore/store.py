@@ -23,6 +23,7 @@ from eventstore.health import check, refuse_unsafe
 from eventstore.log import Log, open_log
 from eventstore.names import publishable
 from eventstore.read import Order
+from eventstore.server_facts import look
 from eventstore.snapshots import Loaded
 from eventstore.subscribe import Subscription, subscribe
 from eventstore.wakeup import Wakeup
@@ -59,8 +60,9 @@ class EventStore:
         chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
-            refuse_unsafe(await check(redis, chosen))
-            log = await open_log(redis, chosen, types)
+            servers = await look(redis, chosen)
+            refuse_unsafe(await check(redis, chosen, servers))
+            log = await open_log(redis, chosen, types, servers)
             spawn = await stack.enter_async_context(owned_tasks())
             store = cls(log, GroupCommit(log, spawn))
             stack.push_async_callback(store._close)

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from eventstore import health_rules as rules
 from eventstore.errors import Unavailable
 from eventstore.health import refuse_unsafe
-from eventstore.health_rules import Check, Facts
+from eventstore.health_rules import Check
+from eventstore.server_facts import Facts
 
 GOOD = Facts(
     address="10.0.0.7:6379",

@@ -1,0 +1,87 @@
+"""What each server says of itself, asked once at a start: health judges it, and durability chooses by it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import anyio
+from msgspec import Struct
+from redis.exceptions import ResponseError
+
+from eventstore.keys import log_key
+from infrastructure.connect import Redis, Reply, refusal
+from infrastructure.settings import Settings
+
+PINGS = 5
+_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "aof-load-truncated", "min-replicas-to-write")
+
+
+class Facts(Struct, frozen=True):
+    """One server, as INFO and CONFIG GET tell. `config` is None where CONFIG may not be read; `wanted` is the
+    durability asked for, None for whatever the server gives."""
+
+    address: str
+    info: dict[str, str]
+    config: dict[str, str] | None
+    has_waitaof: bool = False
+    latency_ms: float = 0.0
+    wanted: str | None = None
+    embedded_in: Path | None = None
+
+    def number(self, field: str) -> int:
+        return int(self.info.get(field) or 0)
+
+    def setting(self, name: str) -> str | None:
+        return None if self.config is None else self.config.get(name)
+
+    @property
+    def keeps_a_file(self) -> bool:
+        """Whether an append-only file is written."""
+        return bool(self.number("aof_enabled"))
+
+    @property
+    def appendfsync(self) -> str | None:
+        """`always`, `everysec` or `no`; None where it cannot be read."""
+        return self.setting("appendfsync")
+
+
+async def look(redis: Redis, settings: Settings) -> list[Facts]:
+    """Every server that accepts writes. Raises Unavailable if one does not answer."""
+    replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS), ("COMMAND", "INFO", "WAITAOF"))
+    latency = await _latency_ms(redis, settings)
+    return [_facts(address, reply, latency, settings) for address, reply in replies.items()]
+
+
+async def _latency_ms(redis: Redis, settings: Settings) -> float:
+    """The median of a few PINGs to one server, with what the client adds."""
+    key, seconds = log_key(settings.eventstore.prefix), []
+    for _ in range(PINGS):
+        start = anyio.current_time()
+        await redis.execute(key, "PING")
+        seconds.append(anyio.current_time() - start)
+    return median(seconds) * 1000
+
+
+def _facts(address: str, replies: Sequence[Reply], latency_ms: float, settings: Settings) -> Facts:
+    info, config, waitaof = replies
+    if isinstance(info, ResponseError):
+        raise refusal(info, address)  # our scripts need it as well
+    return Facts(
+        address=address,
+        info=info_pairs(info),
+        config=None if isinstance(config, ResponseError) else _pairs_of(config),
+        has_waitaof=isinstance(waitaof, list) and bool(waitaof and waitaof[0]),
+        latency_ms=latency_ms,
+        wanted=settings.eventstore.durability,
+        embedded_in=None if settings.redis.configured else settings.eventstore.data_dir,
+    )
+
+
+def info_pairs(info: bytes) -> dict[str, str]:
+    """The fields of an INFO."""
+    lines = info.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def _pairs_of(flat: Sequence[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
