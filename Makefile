@@ -13,6 +13,7 @@ ARGS ?=
 bin := .venv/bin
 EXTRAS := .venv/.extras
 DEV := .venv/.dev
+BENCH := .venv/.bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint bench soak constraints clean
@@ -39,8 +40,8 @@ lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 	  elif [ "$(REQUIRE_ALL)" = 1 ]; then echo "luacheck is missing: apt-get install lua-check" >&2; exit 1; \
 	  else echo "luacheck is not installed: Lua was not checked (apt-get install lua-check)" >&2; fi
 
-bench: $(DEV)  ## Measure appends and reads beside Redis alone, in one run
-	$(bin)/python -m benchmarks.log
+bench: $(BENCH)  ## Measure the log beside its peers: table, JSON, chart; less with ARGS="--rounds 3 --only append"
+	$(bin)/python -m benchmarks.log $(ARGS)
 
 soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
 	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))
@@ -69,7 +70,16 @@ $(DEV): pyproject.toml constraints.txt
 	$(call into_venv,.[all$(comma)dev])
 	@touch $(EXTRAS) $@
 
+# Not for every machine there is a wheel of every peer: then one by one, and the run names those that are missing.
+$(BENCH): pyproject.toml constraints.txt
+	$(call into_venv,.[all])
+	@echo "installing the peers"; $(pip_install) --editable ".[all,bench]" || \
+	  $(bin)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' | \
+	  while read -r one; do $(pip_install) "$$one" || echo "not installed: $$one" >&2; done
+	@touch $(EXTRAS) $@
+
 comma := ,
+pip_install = $(bin)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 define into_venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -77,5 +87,5 @@ define into_venv
 @[ -x $(bin)/python ] || $(PYTHON) -m venv .venv || \
   { rm -rf .venv; echo "Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
 @echo "installing $(1) into .venv"
-@$(bin)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable "$(1)"
+@$(pip_install) --editable "$(1)"
 endef

@@ -1,66 +1,71 @@
-"""Appends to our log."""
+"""Our log as a contender, through EventStore with its default settings."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
-import anyio
-
+from benchmarks.contender import Append, Contender, Ready
 from benchmarks.load import Load
-from benchmarks.measure import Contestant, Sample, check_count, timed
-from benchmarks.own_server import BenchServer
+from benchmarks.measure import check_count
+from benchmarks.own_server import BenchServer, Level
 from benchmarks.payload import OrderPlaced, order
 from eventstore.expected import Expected
+from eventstore.keys import Keys
 from eventstore.store import EventStore
 from infrastructure.settings import LogSettings, RedisSettings, SecretUrl, Settings
 
+REFERENCE = "log, 16 partitions, exact version"
+ONE_PARTITION = "log, 1 partition, exact version"
 
-def contestants(server: BenchServer, load: Load) -> list[Contestant]:
+
+def contenders(server: BenchServer) -> list[Contender]:
     return [
-        Contestant("log, 16 partitions, exact version", partial(_run, server, load, partitions=16, exact=True)),
-        Contestant("log, 16 partitions, any version", partial(_run, server, load, partitions=16, exact=False)),
-        Contestant("log, 1 partition, exact version", partial(_run, server, load, partitions=1, exact=True)),
+        one(server, 16, exact=True),
+        one(server, 16, exact=False),
+        one(server, 1, exact=True),
     ]
+
+
+def one(server: BenchServer, partitions: int, *, exact: bool) -> Contender:
+    where = "1 partition" if partitions == 1 else f"{partitions} partitions"
+    name = f"log, {where}, {'exact' if exact else 'any'} version"
+    return Contender(name, partial(_empty, server, partitions, exact), ours=True)
 
 
 def settings(server: BenchServer, partitions: int) -> Settings:
     """A log of its own. Nothing is read from the environment or a file: a run measures the defaults."""
+    return _settings(server.url, server.fresh_prefix(), partitions, server.level)
+
+
+def _settings(url: str, prefix: str, partitions: int, level: Level) -> Settings:
     return Settings(
-        redis=RedisSettings(url=SecretUrl(server.url)),
-        eventstore=LogSettings(prefix=server.fresh_prefix(), partitions=partitions, durability=server.level),
+        redis=RedisSettings(url=SecretUrl(url)),
+        eventstore=LogSettings(prefix=prefix, partitions=partitions, durability=level),
     )
 
 
-async def _run(server: BenchServer, load: Load, *, partitions: int, exact: bool) -> Sample:
-    async with EventStore.open(settings=settings(server, partitions), types=[OrderPlaced]) as store:
-        warmed = 4 * partitions
-        async with anyio.create_task_group() as tasks:  # connections open, scripts loaded
-            for i in range(warmed):
-                tasks.start_soon(_append, store, f"warm-{i}", Load(1, 1, 1), exact)
-        sample = await timed(server, load.events, partial(_append_all, store, load, exact))
-        await _check(server, store, load, warmed)
+@asynccontextmanager
+async def _empty(server: BenchServer, partitions: int, exact: bool) -> AsyncIterator[Ready]:
+    prefix = server.fresh_prefix()
+    opener = partial(_open, server.url, prefix, partitions, server.level, exact)
+    yield Ready(opener, server, partial(_count, server, Keys(prefix, partitions), partitions), server.pids)
     await server.clean()
-    return sample
 
 
-async def _append_all(store: EventStore, load: Load, exact: bool) -> None:
-    async with anyio.create_task_group() as tasks:
-        for task in range(load.tasks):
-            tasks.start_soon(_append, store, _stream(task), load, exact)
+async def _count(server: BenchServer, keys: Keys, partitions: int) -> int:
+    return sum([await server.admin.xlen(keys.events(partition)) for partition in range(partitions)])
 
 
-async def _append(store: EventStore, stream: str, load: Load, exact: bool) -> None:
-    version = 0
-    for _ in range(load.calls):
-        events = [order(number) for number in range(version, version + load.batch)]
-        version += load.batch
-        receipt = await store.append(stream, events, expected=version - load.batch if exact else Expected.ANY)
-        check_count(stream, receipt.version, version)
+@asynccontextmanager
+async def _open(
+    url: str, prefix: str, partitions: int, level: Level, exact: bool, _load: Load
+) -> AsyncIterator[Append]:
+    chosen = _settings(url, prefix, partitions, level)
+    async with EventStore.open(settings=chosen, types=[OrderPlaced]) as store:
+        yield partial(_append, store, exact)
 
 
-async def _check(server: BenchServer, store: EventStore, load: Load, warmed: int) -> None:
-    keys = store.log.keys
-    stored = [await server.admin.xlen(keys.events(p)) for p in range(store.log.partitions)]
-    check_count("the log", sum(stored), load.events + warmed)
-
-
-def _stream(task: int) -> str:
-    return f"order-{task}"
+async def _append(store: EventStore, exact: bool, stream: str, version: int, events: int) -> None:
+    orders = [order(number) for number in range(version, version + events)]
+    receipt = await store.append(stream, orders, expected=version if exact else Expected.ANY)
+    check_count(stream, receipt.version, version + events)

@@ -3,17 +3,23 @@
 import asyncio
 import os
 import platform
+import sqlite3
 import statistics
+import subprocess
 import tempfile
 import time
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from msgspec import Struct
 
+from benchmarks.contender import Absent
 from benchmarks.own_server import BenchServer
+from benchmarks.postgres_programs import programs
 
 _SYNCS = 30
+_PEERS = ("umadb", "eventsourcing", "faststream", "psycopg", "uvloop")
 
 
 class Machine(Struct, frozen=True):
@@ -42,6 +48,18 @@ async def describe(server: BenchServer, folder: Path) -> Machine:
         load_average=os.getloadavg()[0],
         sync_us=_sync_us(folder),
     )
+
+
+def versions() -> dict[str, str]:
+    """Of the peers' packages that are installed, of SQLite, and of PostgreSQL where there is one."""
+    found = {"SQLite": sqlite3.sqlite_version}
+    for package in _PEERS:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    with suppress(Absent):
+        said = subprocess.run([programs() / "postgres", "--version"], capture_output=True, text=True, check=True)
+        found["PostgreSQL"] = said.stdout.split()[2]
+    return found
 
 
 def _sync_us(folder: Path) -> float:
