@@ -167,7 +167,7 @@ def _type(info: object, seen: set[Any]) -> Iterator[str]:
             yield from (text for part in info for text in _type(part, seen))
         case type():
             yield info.__qualname__
-            yield from (text for part in vars(info).values() for text in _method(part))
+            yield from (text for base in info.__mro__ for part in vars(base).values() for text in _method(part))
         case _:
             yield from _value(info, set())
 
