@@ -1,10 +1,12 @@
 """An event-sourced log on Redis Streams: append, read, subscribe."""
 
+from eventstore.append import StreamAppend
 from eventstore.cursor import Cursor
 from eventstore.decide import Decided, Decider, Writing
 from eventstore.envelope import Metadata, NewEvent, Priority, Receipt, RecordedEvent, Untyped
 from eventstore.errors import (
     ClockDrift,
+    DifferentPartitions,
     DurabilityNotReached,
     EventsMissing,
     EventStoreError,
@@ -32,6 +34,7 @@ __all__ = [
     "Cursor",
     "Decided",
     "Decider",
+    "DifferentPartitions",
     "DurabilityNotReached",
     "EventStore",
     "EventStoreError",
@@ -52,6 +55,7 @@ __all__ = [
     "Priority",
     "Receipt",
     "RecordedEvent",
+    "StreamAppend",
     "TooLarge",
     "Unavailable",
     "Untyped",

@@ -1,16 +1,18 @@
 """Append: check what the caller gave, encode it, send it; a receipt comes back, or a named refusal."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from eventstore import codec, expected
 from eventstore.envelope import Metadata, NewEvent, Priority, Receipt, RecordedEvent
-from eventstore.errors import IdConflict, InvalidEvent, InvalidRequest, TooLarge
+from eventstore.errors import DifferentPartitions, IdConflict, InvalidEvent, InvalidRequest, TooLarge
 from eventstore.event_types import EventTypes
 from eventstore.expected import Expected, ExpectedVersion
+from eventstore.names import publishable, stream_name
 from eventstore.partitions import partition_of
 from infrastructure.settings import LogSettings
 
@@ -22,64 +24,132 @@ else:
 Cause = Receipt | RecordedEvent
 _LETTERS = {Priority.LOW: ".", Priority.NORMAL: "N", Priority.HIGH: "H", Priority.CRITICAL: "C"}
 _PLAIN = Metadata()
+OWN_IDS, GOES_ON = 1, 2  # flags of append.lua
 MAX_TEXT_BYTES = 1024
 MAX_HEADERS_BYTES = 16 * 1024
 
 
-class Append(Struct, frozen=True):
-    """One append, encoded: what append.lua is sent of it, and what the receipt needs."""
+class StreamAppend(Struct, frozen=True):
+    """Events for one stream of an `append_many`, and the version that it is expected at."""
 
     stream: str
-    partition: int
+    events: Sequence[Any]
+    expected: ExpectedVersion = Expected.ANY
+
+
+class Part(Struct, frozen=True):
+    """What an append does to one stream; without events it only checks the version."""
+
+    stream: str
     expected: ExpectedVersion
+    letters: str
+    """One of `. N H C` for each event; empty where none is urgent."""
+    events: Sequence[bytes]
+    ids: tuple[UUID, ...]
+
+
+class Append(Struct, frozen=True):
+    """One append, encoded: what append.lua is sent of it, and what the receipts need."""
+
+    partition: int
+    parts: Sequence[Part]
     own_ids: bool
     cause_at: int
-    letters: str
-    events: tuple[bytes, ...]
-    ids: tuple[UUID, ...]
+    events: int
     size: int
+
+    @property
+    def stream(self) -> str:
+        """The first that is written to."""
+        return self.parts[0].stream
+
+    @property
+    def ids(self) -> tuple[UUID, ...]:
+        return tuple(event_id for part in self.parts for event_id in part.ids)
 
 
 def encode(
-    stream: str,
-    events: Sequence[object],
-    expected_version: ExpectedVersion,
+    appends: Sequence[StreamAppend],
+    checks: Mapping[str, ExpectedVersion],
     causes: Sequence[Cause],
     metadata: Metadata | None,
     types: EventTypes,
     limits: LogSettings,
     partitions: int,
 ) -> Append:
-    """Raises InvalidRequest, InvalidEvent, TooLarge or IdConflict; nothing has been sent then."""
-    new = [_new_event(e) for e in _checked_batch(events, limits)]
+    """Raises InvalidRequest, InvalidEvent, TooLarge, DifferentPartitions or IdConflict; nothing has been sent then."""
+    new = [_new_event(event) for each in appends for event in _checked_batch(each.events)]
+    if len(new) > limits.max_call_events:
+        raise TooLarge("the number of events of the call", len(new), limits.max_call_events, "max_call_events")
     ids, own_ids = _ids(new)
     call = _with_causes(_checked_metadata(metadata) or _PLAIN, _checked_causes(causes))
-    name, stored = stream.encode(), _stored_metadata(new, ids, call)
-    packed = tuple(
-        codec.pack(event_id, name, *types.encode(event.data), about)
-        for event_id, event, about in zip(ids, new, stored, strict=True)
-    )
-    _check_sizes(packed, limits)
+    stored = _stored_metadata(new, ids, call)
+    parts, at, size = [], 0, 0
+    for each in appends:
+        name, end = each.stream.encode(), at + len(each.events)
+        packed = [
+            codec.pack(event_id, name, *types.encode(event.data), about)
+            for event_id, event, about in zip(ids[at:end], new[at:end], stored[at:end], strict=True)
+        ]
+        size += _checked_size(packed, limits)
+        letters = _letters(new[at:end], call)
+        parts.append(Part(each.stream, expected.checked(each.expected), letters, packed, ids[at:end]))
+        at = end
+    if size > limits.max_call_bytes:
+        raise TooLarge("the call's size in bytes", size, limits.max_call_bytes, "max_call_bytes")
+    parts += [Part(stream, expected.checked(wanted), "", (), ()) for stream, wanted in checks.items()]
     return Append(
-        stream=stream,
-        partition=partition_of(stream, partitions),
-        expected=expected.checked(expected_version),
+        partition=_one_partition(parts, partitions),
+        parts=parts,
         own_ids=own_ids,
         cause_at=max((c.recorded_at for c in causes), default=0),
-        letters="".join([_LETTERS[(e.metadata or call).priority] for e in new]),
-        events=packed,
-        ids=ids,
-        size=sum(map(len, packed)),
+        events=len(new),
+        size=size,
     )
 
 
-def _checked_batch(events: Sequence[object], limits: LogSettings) -> Sequence[object]:
+def checked_many(appends: Sequence[StreamAppend], checks: Mapping[str, ExpectedVersion], limits: LogSettings) -> None:
+    """What only a call for several streams can get wrong. Raises InvalidRequest, TooLarge."""
+    if not isinstance(appends, Sequence) or not all(isinstance(each, StreamAppend) for each in appends):
+        raise InvalidRequest(
+            "appends must be a list of StreamAppend", field="appends", remedy="StreamAppend(stream, [event], expected)"
+        )
+    if not appends:
+        raise InvalidRequest("there is nothing to append", field="appends", remedy="give at least one StreamAppend")
+    if not isinstance(checks, Mapping):
+        raise InvalidRequest("checks must be a mapping", field="checks", remedy="checks={stream: version}")
+    for stream, wanted in checks.items():
+        stream_name(stream)
+        if wanted is Expected.ANY:
+            raise InvalidRequest(
+                f"the check of {stream} checks nothing", field="checks", remedy="give a version or Expected.EXISTS"
+            )
+    seen: set[str] = set()
+    for stream in (*(publishable(each.stream) for each in appends), *checks):
+        if stream in seen:
+            raise InvalidRequest(
+                f"{stream} stands twice in one call", field="appends", remedy="one StreamAppend with all its events"
+            )
+        seen.add(stream)
+    if len(seen) > limits.max_call_events:
+        raise TooLarge("the number of streams of the call", len(seen), limits.max_call_events, "max_call_events")
+
+
+def _one_partition(parts: Sequence[Part], partitions: int) -> int:
+    first = partition_of(parts[0].stream, partitions)
+    if len(parts) > 1:
+        placed = {part.stream: partition_of(part.stream, partitions) for part in parts}
+        strangers = {stream: partition for stream, partition in placed.items() if partition != first}
+        if strangers:
+            raise DifferentPartitions(parts[0].stream, first, strangers)
+    return first
+
+
+def _checked_batch(events: Sequence[object]) -> Sequence[object]:
     if isinstance(events, str | bytes) or not isinstance(events, Sequence):
         raise InvalidRequest("events must be a list", field="events", remedy="append(stream, [event])")
     if not events:
         raise InvalidRequest("there is no event to append", field="events", remedy="give at least one event")
-    if len(events) > limits.max_call_events:
-        raise TooLarge("the number of events of the call", len(events), limits.max_call_events, "max_call_events")
     return events
 
 
@@ -109,7 +179,7 @@ def _checked_causes(causes: Sequence[Cause]) -> Sequence[Cause]:
 def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
     given = [e.id for e in events if e.id is not None]
     if not given:
-        return tuple(uuid7() for _ in events), False
+        return tuple([uuid7() for _ in events]), False
     if len(given) < len(events):
         raise InvalidRequest(
             f"{len(given)} of {len(events)} events have an id", field="id", remedy="give all events an id, or none"
@@ -122,6 +192,12 @@ def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
             raise IdConflict(event_id, "", 0, 0, 0, "stands twice in one call")
         seen.add(event_id)
     return tuple(given), True
+
+
+def _letters(events: Sequence[NewEvent], call: Metadata) -> str:
+    """Empty where nothing is urgent, as is usual: append.lua then looks at none of them."""
+    priorities = [(e.metadata or call).priority for e in events]
+    return "".join([_LETTERS[p] for p in priorities]) if any(p.urgent for p in priorities) else ""
 
 
 def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
@@ -188,17 +264,19 @@ def _check_metadata(metadata: Metadata) -> None:
         raise TooLarge("the headers' size in bytes", size, MAX_HEADERS_BYTES, None)
 
 
-def _check_sizes(packed: Sequence[bytes], limits: LogSettings) -> None:
-    for event in packed:
-        if len(event) > limits.max_event_bytes:
-            raise TooLarge("an event's size in bytes", len(event), limits.max_event_bytes, "max_event_bytes")
-    total = sum(map(len, packed))
-    if total > limits.max_call_bytes:
-        raise TooLarge("the call's size in bytes", total, limits.max_call_bytes, "max_call_bytes")
+def _checked_size(packed: Sequence[bytes], limits: LogSettings) -> int:
+    sizes = [len(event) for event in packed]
+    if max(sizes) > limits.max_event_bytes:
+        raise TooLarge("an event's size in bytes", max(sizes), limits.max_event_bytes, "max_event_bytes")
+    return sum(sizes)
 
 
-def arguments(append: Append, index_key_place: int) -> list[str | int | bytes]:
-    """What append.lua is sent of one append."""
-    wanted = append.expected.value if isinstance(append.expected, Expected) else append.expected
-    head = (index_key_place, wanted, int(append.own_ids), append.cause_at, append.letters, len(append.events))
-    return [*head, *append.events]
+def arguments(append: Append, place_of: Callable[[str], int]) -> list[str | int | bytes]:
+    """What append.lua is sent of one append; `place_of` gives a stream's index key its place among the keys."""
+    args: list[str | int | bytes] = []
+    last = len(append.parts) - 1
+    for i, part in enumerate(append.parts):
+        wanted = part.expected.value if isinstance(part.expected, Expected) else part.expected
+        flags = (OWN_IDS if append.own_ids else 0) + (GOES_ON if i < last else 0)
+        args += (place_of(part.stream), wanted, flags, append.cause_at, part.letters, len(part.events), *part.events)
+    return args

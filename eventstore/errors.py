@@ -1,11 +1,15 @@
 """Each error of the log that a caller may catch, with its facts as attributes."""
 
+from collections.abc import Mapping
 from uuid import UUID
+
+from msgspec import Struct
 
 from infrastructure.errors import EventStoreError, Unavailable
 
 __all__ = [
     "ClockDrift",
+    "DifferentPartitions",
     "DurabilityNotReached",
     "EventStoreError",
     "EventTypeError",
@@ -56,20 +60,51 @@ class TooLarge(EventStoreError):
         )
 
 
+class FailedCheck(Struct, frozen=True):
+    """A stream that is not at the version that a call expected: a number, `exists` or `any`."""
+
+    stream: str
+    expected: int | str
+    actual: int
+
+    def __str__(self) -> str:
+        wanted = "to exist" if self.expected == "exists" else self.expected
+        return f"{self.stream} is at version {self.actual}, expected {wanted}"
+
+
 class WrongExpectedVersion(EventStoreError):
-    """The stream is not at the version that the caller expected. Nothing was written."""
+    """A stream is not at the version that the caller expected. Nothing was written. `failed` has every failed check of
+    the call, `stream`, `expected` and `actual` are those of the first."""
 
     code = "wrong-expected-version"
 
-    def __init__(self, stream: str, expected: int | str, actual: int) -> None:
+    def __init__(self, stream: str, expected: int | str, actual: int, further: tuple[FailedCheck, ...] = ()) -> None:
         self.stream, self.expected, self.actual = stream, expected, actual
-        wanted = "to exist" if expected == "exists" else expected
+        self.failed = (FailedCheck(stream, expected, actual), *further)
         unseen = expected + 1 if isinstance(expected, int) and expected < actual else max(actual, 1)
+        facts: dict[str, object] = {"stream": stream, "expected": expected, "actual": actual}
         super().__init__(
-            f"{stream} is at version {actual}, expected {wanted}",
+            "; ".join(map(str, self.failed)),
             field="expected",
             remedy=f"eventstore read {stream} --from {unseen}, then decide again",
-            facts={"stream": stream, "expected": expected, "actual": actual},
+            facts={**facts, "failed": self.failed} if further else facts,
+        )
+
+
+class DifferentPartitions(EventStoreError):
+    """What one call writes and checks must lie in one partition; `strangers` are the streams that do not lie in that of
+    the first, with theirs. Nothing was written."""
+
+    code = "different-partitions"
+
+    def __init__(self, stream: str, partition: int, strangers: Mapping[str, int]) -> None:
+        self.stream, self.partition, self.strangers = stream, partition, dict(strangers)
+        elsewhere = ", ".join(f"{name} in {p}" for name, p in self.strangers.items())
+        super().__init__(
+            f"{stream} lies in partition {partition}, but {elsewhere}",
+            field="stream",
+            remedy="give them the same text in braces, which alone is hashed then: order-{42}, payment-{42}",
+            facts={"stream": stream, "partition": partition, "strangers": self.strangers},
         )
 
 
@@ -141,12 +176,14 @@ class Overloaded(EventStoreError):
 
 
 class DurabilityNotReached(EventStoreError):
-    """Written, but not as durable as asked within the time. `receipt` tells where; repeating the append is safe."""
+    """Written, but not as durable as asked within the time. `receipt` tells where; `receipts` has one for each stream
+    of an `append_many`, `receipt` is then the last. Repeating the append is safe."""
 
     code = "durability-not-reached"
 
-    def __init__(self, receipt: object, level: str) -> None:
+    def __init__(self, receipt: object, level: str, receipts: tuple[object, ...] = ()) -> None:
         self.receipt, self.level = receipt, level
+        self.receipts = receipts or (receipt,)
         super().__init__(
             f"written, but {level} was not reached in time",
             remedy="repeat the append with the same ids, or look at the replicas: eventstore doctor",

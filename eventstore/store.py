@@ -1,6 +1,6 @@
 """EventStore: the way in. One line per operation; each operation's own file has the rules."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ import anyio
 from msgspec import Struct
 
 from eventstore import append, audit, decide, read, snapshots
-from eventstore.append import Cause
+from eventstore.append import Cause, StreamAppend
 from eventstore.cursor import Cursor
 from eventstore.decide import Decided, Decider, Turns, Writing
 from eventstore.envelope import Metadata, Receipt, RecordedEvent
@@ -90,6 +90,23 @@ class EventStore:
         TooLarge, ClockDrift, Overloaded, Unavailable (not written), OutcomeUnknown, DurabilityNotReached (written)."""
         return await self.append_to(publishable(stream), events, expected, causes, metadata, timeout_seconds)
 
+    async def append_many(
+        self,
+        appends: Sequence[StreamAppend],
+        *,
+        checks: Mapping[str, ExpectedVersion] | None = None,
+        causes: Sequence[Cause] = (),
+        metadata: Metadata | None = None,
+        timeout_seconds: float | None = None,
+    ) -> tuple[Receipt, ...]:
+        """Appends to several streams of one partition, all events or none, if every stream is at its expected version,
+        those of `checks` too, which are not written to. A receipt for each append, in their order; all events have one
+        `recorded_at`. Names with the same text in braces share a partition: `order-{42}`, `payment-{42}`. Repeating it
+        returns the first receipts. Raises what `append` does; WrongExpectedVersion names every check that failed,
+        DifferentPartitions every stream that lies elsewhere."""
+        append.checked_many(appends, checks or {}, self.log.settings)
+        return await self._commit(appends, checks or {}, causes, metadata, timeout_seconds)
+
     async def append_to(
         self,
         stream: str,
@@ -100,11 +117,22 @@ class EventStore:
         timeout_seconds: float | None = None,
     ) -> Receipt:
         """`append`, system streams too: for the packages that keep one."""
+        given = StreamAppend(stream, events, expected)
+        return (await self._commit([given], {}, causes, metadata, timeout_seconds))[0]
+
+    async def _commit(
+        self,
+        appends: Sequence[StreamAppend],
+        checks: Mapping[str, ExpectedVersion],
+        causes: Sequence[Cause],
+        metadata: Metadata | None,
+        timeout_seconds: float | None,
+    ) -> tuple[Receipt, ...]:
         log = self.log
         seconds = log.settings.append_timeout_seconds if timeout_seconds is None else timeout_seconds
         if not seconds > 0:
             raise InvalidRequest(f"a timeout of {seconds} s", field="timeout_seconds", remedy="give seconds above 0")
-        encoded = append.encode(stream, events, expected, causes, metadata, log.types, log.settings, log.partitions)
+        encoded = append.encode(appends, checks, causes, metadata, log.types, log.settings, log.partitions)
         return await self._writers.commit(encoded, seconds)
 
     def read(

@@ -54,8 +54,31 @@ async def call(
     The script's own ResponseError stays in its place, the first. `longer_by` is the time in seconds that `then` may
     wait at the server. A script that the server does not know has surely not run, so it is sent once more, in full.
     """
-    rest = (len(keys), *keys, *args)
-    replies = await redis.run(keys[0], ("EVALSHA", script.sha, *rest), *then, longer_by=longer_by)
-    if isinstance(replies[0], Exception) and code_of(replies[0]) == "NOSCRIPT":
-        replies = await redis.run(keys[0], ("EVAL", script.source, *rest), *then, longer_by=longer_by)
+    return await call_all(redis, script, [(keys, args)], *then, longer_by=longer_by)
+
+
+async def call_all(
+    redis: "Redis",
+    script: Script,
+    calls: "Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]",
+    *then: "Command",
+    longer_by: float = 0.0,
+) -> "list[Reply]":
+    """`call` for several (keys, args) at once, written together and run one after the other: a reply for each, then
+    those of `then`. All keys must be served by one server."""
+    first_key = calls[0][0][0]
+    rests = [(len(keys), *keys, *args) for keys, args in calls]
+    replies = await redis.run(
+        first_key, *[("EVALSHA", script.sha, *rest) for rest in rests], *then, longer_by=longer_by
+    )
+    unknown = [i for i in range(len(calls)) if _is_unknown(replies[i])]
+    if unknown:
+        again = [("EVAL", script.source, *rests[i]) for i in unknown]
+        answers = await redis.run(first_key, *again, *then, longer_by=longer_by)
+        for place, answer in zip((*unknown, *range(len(calls), len(replies))), answers, strict=True):
+            replies[place] = answer
     return replies
+
+
+def _is_unknown(reply: "Reply") -> bool:
+    return isinstance(reply, Exception) and code_of(reply) == "NOSCRIPT"

@@ -1,16 +1,18 @@
 -- Appends to streams of one partition: each append of the call is checked in full, then written, then the next.
 --
 -- KEYS  head, log, urgent, dup:0, dup:1, then one index key for each stream of the call
--- ARGV  duplicate window in microseconds, number of appends; then for each append
---       place of its index key in KEYS | any, exists or the expected version | 1 if the ids are the caller's
---       | recorded_at of the newest cause or 0 | a letter per event: . N H C (see codec; H and C go to `urgent`)
---       | number of events | the packed events
+-- ARGV  duplicate window in microseconds, number of parts; then for each part: what an append does to one stream
+--       place of its index key in KEYS | any, exists or the expected version
+--       | flags: 1 the ids are the caller's, 2 the next part is of the same append
+--       | recorded_at of the newest cause or 0 | a letter per event: . N H C, or nothing if none is urgent (H, C)
+--       | number of events, 0 for a mere check | the packed events
 -- returns for each append a list that begins with its verdict:
---       "ok", version, position, recorded_at, epoch        (also for an append that was written before)
---       "version", actual
---       "id", place of the event in the append, why, stream, version, position of the event that has the id
+--       "ok", then for each part with events: version, position, recorded_at, epoch (also if written before)
+--       "version", then for each check that failed: part, actual
+--       "id", part, event in it, why, stream, version, position of the event that has the id
 --       "drift", TIME of the server
 --       "damaged", why it cannot be appended: a key is of another type, an entry is missing
+--       Parts and events are counted from 0.
 -- errors NOPARTITION: the partition was never made. Nothing is written.
 --
 -- PROTOCOLS: order of checks in section 0, epochs in section 6.
@@ -20,6 +22,7 @@ local FORMAT = 1
 local HOUR = 3600 * 1000000
 local CHUNK = 4000           -- words of one redis.call: `unpack` ends near 8,000, and would end the script midway
 
+local call = redis.call
 local head_key, log_key, urgent_key, dup_keys = KEYS[1], KEYS[2], KEYS[3], { KEYS[4], KEYS[5] }
 local window, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -28,12 +31,12 @@ local window, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 -- One command with any number of words behind its key; `each` gets the replies, and where their words began.
 local function in_chunks(command, key, words, each)
   for first = 1, #words, CHUNK do
-    local reply = redis.call(command, key, unpack(words, first, math.min(first + CHUNK - 1, #words)))
+    local reply = call(command, key, unpack(words, first, math.min(first + CHUNK - 1, #words)))
     if each then each(reply, first) end
   end
 end
 
-local head = redis.call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at')
+local head = call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at')
 if not head[4] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
@@ -41,23 +44,30 @@ local now = microseconds()
 local replid, number = current_epoch(head[1], head[2], now)
 local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
 
--- ---- the appends of this call ----
+-- ---- the appends of this call, each a list of its parts ----
 
 local appends, ids = {}, {}
 do
-  local at = 3
-  for i = 1, count do
-    local append = {
-      key = KEYS[tonumber(ARGV[at])], expected = ARGV[at + 1], own_ids = ARGV[at + 2] == '1',
+  local at, append = 3, nil
+  for _ = 1, count do
+    local flags = ARGV[at + 2]
+    local part = {
+      key = KEYS[tonumber(ARGV[at])], expected = ARGV[at + 1], exact = tonumber(ARGV[at + 1]),
       cause = tonumber(ARGV[at + 3]), letters = ARGV[at + 4], n = tonumber(ARGV[at + 5]), first = at + 6,
     }
-    append.exact = tonumber(append.expected)
-    append.looked_up = append.own_ids and append.n or (append.exact and 0 or 1)
-    for j = 0, append.looked_up - 1 do
-      ids[#ids + 1] = string.sub(ARGV[append.first + j], 1, 16)
+    local own_ids = flags == '1' or flags == '3'
+    part.looked_up = own_ids and part.n or (part.exact and 0 or math.min(part.n, 1))
+    for j = 0, part.looked_up - 1 do
+      ids[#ids + 1] = string.sub(ARGV[part.first + j], 1, 16)
     end
-    at = append.first + append.n
-    appends[i] = append
+    at = part.first + part.n
+    if append then
+      append[#append + 1] = part
+    else
+      append = { part }
+      appends[#appends + 1] = append
+    end
+    if flags == '0' or flags == '1' then append = nil end
   end
 end
 
@@ -74,13 +84,13 @@ end
 
 local epochs
 local function epoch_of(at)
-  epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
+  epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
   return epoch_at(epochs, at)
 end
 
 local function stored_at(at)
   local id = epoch_of(at) .. '-' .. string.format('%.0f', at)
-  local entry = redis.call('XRANGE', log_key, id, id)[1]
+  local entry = call('XRANGE', log_key, id, id)[1]
   return entry and entry[2][2] or error('entry ' .. id .. ' is missing', 0)
 end
 
@@ -104,65 +114,98 @@ local function version_of(stored)
   return (struct.unpack('>I6', stored, 10))
 end
 
+-- Why event `place` of a part cannot be written: the one that is stored at `at` has its id.
 local function conflict(place, why, at)
   local stored = stored_at(at)
-  return { 'id', place, why, stream_of(stored), version_of(stored), at }
+  return { conflict = true, place, why, stream_of(stored), version_of(stored), at }
 end
 
--- ---- the checks ----
+-- ---- what was written before ----
 
-local function position_of(append, version)
-  return tonumber(redis.call('LINDEX', append.key, version - append.base))
+-- Of a version above the base: LINDEX takes what is not above 0 for a place counted from the end.
+local function position_of(part, version)
+  return tonumber(call('LINDEX', part.key, version - part.base))
 end
 
--- The call's events against versions w, w + 1, ...: the receipt of the last, as if this call had written them.
-local function compare_at(append, w)
-  local first_at, at, stored = position_of(append, w), nil, nil
-  for j = 0, append.n - 1 do
-    local sent = ARGV[append.first + j]
-    if w + j > append.actual then
+-- The part's events against versions w, w + 1, ...: the receipt of the last, as if this call had written them.
+local function compare_at(part, w)
+  local first_at, at, stored = position_of(part, w), nil, nil
+  for j = 0, part.n - 1 do
+    local sent = ARGV[part.first + j]
+    if w + j > part.actual then
       return conflict(0, 'follows', first_at)
     end
-    at = position_of(append, w + j)
+    at = position_of(part, w + j)
     stored = stored_at(at)
     if not same(stored, sent) then
       if same_id(stored, sent) then return conflict(j, 'content', at) end
       return conflict(0, 'follows', first_at)
     end
   end
-  return { 'ok', w + append.n - 1, at, (struct.unpack('>I8', stored, 2)), epoch_of(at) }
+  return { w + part.n - 1, at, (struct.unpack('>I8', stored, 2)), epoch_of(at) }
 end
 
--- The verdict on what was written before; nil if nothing was.
-local function repeated(append)
-  local first = ARGV[append.first]
-  if append.exact and append.actual > append.exact and append.exact >= append.base then
-    if same_id(stored_at(position_of(append, append.exact + 1)), first) then
-      return compare_at(append, append.exact + 1)
+-- The receipt of what was written before, or the conflict; nil if nothing was. What is archived is not compared.
+local function repeated(part)
+  local first, after = ARGV[part.first], part.exact and part.exact + 1
+  if after and part.actual >= after and after > part.base then
+    if same_id(stored_at(position_of(part, after)), first) then
+      return compare_at(part, after)
     end
   end
-  for j = 0, append.looked_up - 1 do
-    local at = known[string.sub(ARGV[append.first + j], 1, 16)]
+  for j = 0, part.looked_up - 1 do
+    local at = known[string.sub(ARGV[part.first + j], 1, 16)]
     if at then
       if j > 0 then return conflict(j, 'elsewhere', at) end
       local stored = stored_at(at)
-      local index_key = string.match(append.key, '^.-}:i:(.*)$')
+      local index_key = string.match(part.key, '^.-}:i:(.*)$')
       if stream_of(stored) ~= index_key then return conflict(0, 'elsewhere', at) end
-      return compare_at(append, version_of(stored))
+      return compare_at(part, version_of(stored))
     end
   end
 end
 
+-- The verdict if any part was written before. An append is all its parts or none, so a part alone is another's.
+local function repeated_in_all(append)
+  local answer, before, first_at, fresh = { 'ok' }, nil, nil, false
+  for i, part in ipairs(append) do
+    local found = part.n > 0 and repeated(part)
+    if found then
+      if found.conflict then return { 'id', i - 1, unpack(found) } end
+      before, first_at = before or i, first_at or position_of(part, found[1] - part.n + 1)
+      for _, fact in ipairs(found) do answer[#answer + 1] = fact end
+    elseif part.n > 0 then
+      fresh = true
+    end
+  end
+  if not before then return nil end
+  if fresh then return { 'id', before - 1, unpack(conflict(0, 'apart', first_at)) } end
+  return answer
+end
+
+-- ---- what is refused ----
+
 local function refused(append)
-  if append.exact and append.actual ~= append.exact then return { 'version', append.actual } end
-  if append.expected == 'exists' and append.actual == 0 then return { 'version', 0 } end
-  if append.cause > now + HOUR and append.cause > last then return { 'drift', now } end
+  local failed = { 'version' }
+  for i, part in ipairs(append) do
+    if part.exact and part.actual ~= part.exact or part.expected == 'exists' and part.actual == 0 then
+      failed[#failed + 1] = i - 1
+      failed[#failed + 1] = part.actual
+    end
+  end
+  if failed[2] then return failed end
+  local cause = append[1].cause
+  if cause > last and cause > now + HOUR then return { 'drift', now } end
 end
 
 -- What the index of urgent events would not take must be known before the log has it.
 local function check_urgent(append)
-  if not string.find(append.letters, '[HC]') then return end
-  local newest = redis.call('XREVRANGE', urgent_key, '+', '-', 'COUNT', 1)[1]
+  local urgent = false
+  for _, part in ipairs(append) do
+    urgent = urgent or part.letters ~= ''
+  end
+  if not urgent then return end
+  local newest = call('XREVRANGE', urgent_key, '+', '-', 'COUNT', 1)[1]
   if not newest then return end
   local epoch, at = string.match(newest[1], '^(%d+)-(%d+)$')
   epoch, at = tonumber(epoch), tonumber(at)
@@ -182,41 +225,58 @@ local function entry_id()
   if goes_on then return number .. '-*' end
   goes_on = true
   if noted ~= number then
-    epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))
+    epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
     epochs[#epochs + 1] = { number, position + 1 }
     noted, began = number, true
   end
   return number .. '-' .. string.format('%.0f', position + 1)
 end
 
-local function write(append)
-  last = math.max(now, last + 1, append.cause + 1)
-  local positions = append.length == 0 and { '0' } or {}
-  for j = 0, append.n - 1 do
-    local sent, letter = ARGV[append.first + j], string.sub(append.letters, j + 1, j + 1)
-    local value = struct.pack('>BI8I6', FORMAT, last, append.actual + j + 1) .. sent
-    local id = redis.call('XADD', log_key, entry_id(), 'e', value)
+local function write_part(part)
+  local key, version = part.key, part.actual
+  local positions = part.length == 0 and { '0' } or {}
+  for j = 0, part.n - 1 do
+    local sent, letter = ARGV[part.first + j], string.sub(part.letters, j + 1, j + 1)
+    local value = struct.pack('>BI8I6', FORMAT, last, version + j + 1) .. sent
+    local id = call('XADD', log_key, entry_id(), 'e', value)
     position = position + 1
     positions[#positions + 1] = position
-    if letter == 'H' or letter == 'C' then redis.call('XADD', urgent_key, id, 'p', letter) end
-    if j < append.looked_up then
+    if letter == 'H' or letter == 'C' then call('XADD', urgent_key, id, 'p', letter) end
+    if j < part.looked_up then
       local event_id = string.sub(sent, 1, 16)
       known[event_id] = position
       noted_ids[#noted_ids + 1] = event_id
       noted_ids[#noted_ids + 1] = position
     end
   end
-  in_chunks('RPUSH', append.key, positions)
+  in_chunks('RPUSH', key, positions)
+  return version + part.n
+end
+
+-- All events of an append have one recorded_at.
+local function write(append)
+  local answer = { 'ok' }
+  last = math.max(now, last + 1, append[1].cause + 1)
+  for _, part in ipairs(append) do
+    if part.n > 0 then
+      local at = #answer
+      answer[at + 1] = write_part(part)
+      answer[at + 2], answer[at + 3], answer[at + 4] = position, last, number
+    end
+  end
   wrote = true
-  return { 'ok', append.actual + append.n, position, last, number }
+  return answer
 end
 
 -- Reads only.
 local function checked(append)
-  append.length = redis.call('LLEN', append.key)
-  append.base = append.length == 0 and 0 or tonumber(redis.call('LINDEX', append.key, 0))
-  append.actual = append.length == 0 and 0 or append.base + append.length - 1
-  return repeated(append) or refused(append) or check_urgent(append)
+  for _, part in ipairs(append) do
+    local length = call('LLEN', part.key)
+    local base = length == 0 and 0 or tonumber(call('LINDEX', part.key, 0))
+    part.length, part.base = length, base
+    part.actual = length == 0 and 0 or base + length - 1
+  end
+  return repeated_in_all(append) or refused(append) or check_urgent(append)
 end
 
 -- What is damaged fails its own append only: an error that left the script here would leave what the appends before
@@ -247,8 +307,8 @@ local function note_ids()
   local age = tonumber(head[7]) + math.min(math.max(now - tonumber(head[8]), 0), window / 8)
   if age >= 1.25 * window then
     bucket, age = bucket == '0' and '1' or '0', 0
-    redis.call('UNLINK', dup_keys[bucket + 1])
-    redis.call('HSET', dup_keys[bucket + 1], '', '')
+    call('UNLINK', dup_keys[bucket + 1])
+    call('HSET', dup_keys[bucket + 1], '', '')
   end
   set('bucket', bucket)
   set('age', string.format('%.0f', age))
@@ -266,5 +326,5 @@ if wrote then
   end
   if #noted_ids > 0 then note_ids() end
 end
-if acknowledged then redis.call('HSET', unpack(fields)) end
+if acknowledged then call('HSET', unpack(fields)) end
 return verdicts

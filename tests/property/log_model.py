@@ -27,20 +27,34 @@ class SentEvent(Struct, frozen=True):
         return self.id, self.type, self.schema_version, self.data
 
 
+class SentPart(Struct, frozen=True):
+    """What an append does to one stream; without events it only checks the version."""
+
+    stream: str
+    expected: int | str
+    events: tuple[SentEvent, ...] = ()
+
+
 class SentAppend(Struct, frozen=True):
+    """An append to one stream; of an `append_many` the first stream's part, and the other parts."""
+
     stream: str
     expected: int | str
     own_ids: bool
     cause_at: int
     events: tuple[SentEvent, ...]
+    others: tuple[SentPart, ...] = ()
 
     @property
-    def looked_up(self) -> tuple[UUID, ...]:
-        """The ids that the duplicate window guards: all of the caller's, or the library's first."""
-        ids = tuple(event.id for event in self.events)
+    def parts(self) -> tuple[SentPart, ...]:
+        return SentPart(self.stream, self.expected, self.events), *self.others
+
+    def looked_up(self, part: SentPart) -> tuple[UUID, ...]:
+        """The ids that the duplicate window guards: all of the caller's, or the library's first of each stream."""
+        ids = tuple(event.id for event in part.events)
         if self.own_ids:
             return ids
-        return () if isinstance(self.expected, int) else ids[:1]
+        return () if isinstance(part.expected, int) else ids[:1]
 
 
 class StoredEvent(Struct, frozen=True):
@@ -92,66 +106,91 @@ class LogModel:
     def _append(
         self, append: SentAppend, now: int, number: int, known: dict[UUID, int], noted: dict[UUID, int]
     ) -> Verdict:
-        if append.stream in self.broken:
+        if any(part.stream in self.broken for part in append.parts):
             return ("type",)
         verdict = self._repeated(append, known) or self._refused(append, now)
         if verdict is None:
             verdict = self._write(append, now, number)
-            first = verdict[2] - len(append.events) + 1
-            written = {event_id: first + place for place, event_id in enumerate(append.looked_up)}
-            known.update(written)
-            noted.update(written)
+            for part in append.parts:
+                first = self.version(part.stream) - len(part.events)
+                for place, event_id in enumerate(append.looked_up(part), 1):
+                    known[event_id] = noted[event_id] = self.streams[part.stream][first + place - 1]
         return verdict
 
     def _repeated(self, append: SentAppend, known: dict[UUID, int]) -> Verdict | None:
-        first = append.events[0].id
-        exact = append.expected if isinstance(append.expected, int) else self.version(append.stream)
-        if self.version(append.stream) > exact and self._at(append.stream, exact + 1).event.id == first:
-            return self._compare(append, exact + 1)
-        for place, event_id in enumerate(append.looked_up):
+        """An append is known in all its parts or in none."""
+        found = {i: self._repeated_part(append, part, known) for i, part in enumerate(append.parts) if part.events}
+        for i, answer in found.items():
+            if answer is not None and answer[0] == "conflict":
+                return ("id", i, *answer[1:])
+        before = [i for i, answer in found.items() if answer is not None]
+        if not before:
+            return None
+        if len(before) < len(found):
+            part, answer = append.parts[before[0]], found[before[0]]
+            assert answer is not None
+            return (
+                "id",
+                before[0],
+                *self._conflict(0, "apart", self._at(part.stream, answer[0] - len(part.events) + 1))[1:],
+            )
+        return ("ok", *found.values())
+
+    def _repeated_part(self, append: SentAppend, part: SentPart, known: dict[UUID, int]) -> Verdict | None:
+        first = part.events[0].id
+        exact = part.expected if isinstance(part.expected, int) else self.version(part.stream)
+        if self.version(part.stream) > exact and self._at(part.stream, exact + 1).event.id == first:
+            return self._compare(part, exact + 1)
+        for place, event_id in enumerate(append.looked_up(part)):
             if event_id not in known:
                 continue
             stored = self.log[known[event_id] - 1]
-            if place > 0 or stored.stream != append.stream:
+            if place > 0 or stored.stream != part.stream:
                 return self._conflict(place, "elsewhere", stored)
-            return self._compare(append, stored.version)
+            return self._compare(part, stored.version)
         return None
 
-    def _compare(self, append: SentAppend, version: int) -> Verdict:
-        """The call's events against those in the log from `version` on."""
-        begin = self._at(append.stream, version)
-        for place, event in enumerate(append.events):
-            if version + place > self.version(append.stream):
+    def _compare(self, part: SentPart, version: int) -> Verdict:
+        """The part's events against those in the log from `version` on."""
+        begin = self._at(part.stream, version)
+        for place, event in enumerate(part.events):
+            if version + place > self.version(part.stream):
                 return self._conflict(0, "follows", begin)
-            stored = self._at(append.stream, version + place)
+            stored = self._at(part.stream, version + place)
             if stored.event.content != event.content:
                 same_id = stored.event.id == event.id
                 return self._conflict(place, "content", stored) if same_id else self._conflict(0, "follows", begin)
-        end = self._at(append.stream, version + len(append.events) - 1)
-        return ("ok", end.version, end.position, end.recorded_at, end.epoch)
+        end = self._at(part.stream, version + len(part.events) - 1)
+        return (end.version, end.position, end.recorded_at, end.epoch)
 
     def _conflict(self, place: int, why: str, stored: StoredEvent) -> Verdict:
-        return ("id", place, why, stored.stream, stored.version, stored.position)
+        return ("conflict", place, why, stored.stream, stored.version, stored.position)
 
     def _refused(self, append: SentAppend, now: int) -> Verdict | None:
-        actual = self.version(append.stream)
-        wanted = append.expected
-        if (isinstance(wanted, int) and wanted != actual) or (wanted == "exists" and actual == 0):
-            return ("version", actual)
+        failed = []
+        for i, part in enumerate(append.parts):
+            actual, wanted = self.version(part.stream), part.expected
+            if (isinstance(wanted, int) and wanted != actual) or (wanted == "exists" and actual == 0):
+                failed.append((i, actual))
+        if failed:
+            return ("version", *failed)
         if append.cause_at > now + HOUR_US and append.cause_at > self.last:
             return ("drift", now)
         return None
 
     def _write(self, append: SentAppend, now: int, number: int) -> Verdict:
         self.last = max(now, self.last + 1, append.cause_at + 1)
-        positions = self.streams.setdefault(append.stream, [])
-        for event in append.events:
+        return ("ok", *(self._write_part(part, number) for part in append.parts if part.events))
+
+    def _write_part(self, part: SentPart, number: int) -> Verdict:
+        positions = self.streams.setdefault(part.stream, [])
+        for event in part.events:
             position = len(self.log) + 1
             if not self.epochs or self.epochs[-1][0] != number:
                 self.epochs.append((number, position))
             positions.append(position)
-            self.log.append(StoredEvent(event, append.stream, len(positions), number, position, self.last))
-        return ("ok", len(positions), len(self.log), self.last, number)
+            self.log.append(StoredEvent(event, part.stream, len(positions), number, position, self.last))
+        return (len(positions), len(self.log), self.last, number)
 
     def _note(self, noted: dict[UUID, int], now: int) -> None:
         self.age += min(max(now - self.at, 0), self.window_us // 8)

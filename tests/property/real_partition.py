@@ -28,14 +28,19 @@ class RealPartition:
 
     def call(self, appends: list[SentAppend]) -> list[Verdict]:
         keys = [self.keys.head(0), self.keys.events(0), self.keys.urgent(0), *self.keys.duplicates(0)]
-        args: list[Any] = [self._window_us, len(appends)]
+        parts: list[Any] = []
         for append in appends:
-            index = self.keys.index(0, append.stream)
-            if index not in keys:
-                keys.append(index)
-            letters = "".join(event.letter for event in append.events)
-            args += [keys.index(index) + 1, append.expected, int(append.own_ids), append.cause_at, letters]
-            args += [len(append.events), *(packed(event, append.stream) for event in append.events)]
+            for i, part in enumerate(append.parts):
+                index = self.keys.index(0, part.stream)
+                if index not in keys:
+                    keys.append(index)
+                flags = int(append.own_ids) + (2 if i < len(append.others) else 0)
+                letters = "".join(event.letter for event in part.events)
+                letters = letters if set(letters) & {"H", "C"} else ""
+                parts.append((keys.index(index) + 1, part.expected, flags, append.cause_at, letters, part))
+        args: list[Any] = [self._window_us, len(parts)]
+        for *words, part in parts:
+            args += [*words, len(part.events), *(packed(event, part.stream) for event in part.events)]
         return [_verdict(reply) for reply in self._run("append", keys, args)]
 
     def now(self) -> int:
@@ -120,13 +125,16 @@ def _value(stored: StoredEvent) -> bytes:
 def _verdict(reply: list[Any]) -> Verdict:
     """A verdict in the model's form: text as text, the epoch a number, no words of the server's own."""
     match reply:
-        case [b"ok", version, position, recorded_at, epoch]:
-            return ("ok", version, position, recorded_at, int(epoch))
-        case [b"id", place, why, stream, version, position]:
-            return ("id", place, why.decode(), stream.decode(), version, position)
+        case [b"ok", *facts]:
+            receipts = zip(*[iter(facts)] * 4, strict=True)
+            return ("ok", *((version, at, recorded_at, int(epoch)) for version, at, recorded_at, epoch in receipts))
+        case [b"version", *failed]:
+            return ("version", *zip(*[iter(failed)] * 2, strict=True))
+        case [b"id", part, place, why, stream, version, position]:
+            return ("id", part, place, why.decode(), stream.decode(), version, position)
         case [b"damaged", detail]:
             assert b"WRONGTYPE" in detail
             return ("type",)
-        case [word, number]:
-            return (word.decode(), number)
+        case [b"drift", number]:
+            return ("drift", number)
     raise AssertionError(f"append.lua answered {reply!r}")

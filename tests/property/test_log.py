@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multi
 from msgspec.structs import replace
 
 from infrastructure.server_program import find_program
-from tests.property.log_model import HOUR_US, TAG_DIGITS, LogModel, SentAppend, SentEvent, Verdict
+from tests.property.log_model import HOUR_US, TAG_DIGITS, LogModel, SentAppend, SentEvent, SentPart, Verdict
 from tests.property.real_partition import WRONG_TYPES, RealPartition, expected_state
 from tests.support.servers import Server, redis_server
 
@@ -68,6 +68,38 @@ class LogMachine(RuleBasedStateMachine):
         self._call(appends)
         return multiple(*appends)
 
+    @rule(
+        target=sent, drafts=st.lists(drafts, min_size=2, max_size=4, unique_by=lambda draft: draft[0]), data=st.data()
+    )
+    def append_to_several_streams(self, drafts: list[Any], data: st.DataObject) -> SentAppend:
+        """All or none; the last ones may be mere checks."""
+        append, *others = (self._append(*draft) for draft in drafts)
+        seen = {event.id for event in append.events}
+        parts = []
+        for other in others:
+            fresh = tuple(event for event in other.events if event.id not in seen)
+            seen |= {event.id for event in fresh}
+            parts.append(SentPart(other.stream, other.expected, fresh if data.draw(st.booleans()) else ()))
+        several = replace(append, others=tuple(sorted(parts, key=lambda part: not part.events)))
+        self._call([several])
+        return several
+
+    @rule(append=sent)
+    def repeat_a_part_alone(self, append: SentAppend) -> None:
+        """What was written together is known apart as well; what was written alone is no part of another append."""
+        alone = [
+            replace(append, stream=p.stream, expected=p.expected, events=p.events, others=()) for p in append.parts
+        ]
+        self._call([part for part in alone if part.events])
+
+    @rule(append=sent, other=sent)
+    def join_what_was_sent_apart(self, append: SentAppend, other: SentAppend) -> None:
+        taken = {event.id for part in append.parts for event in part.events}
+        streams = {part.stream for part in append.parts}
+        events = tuple(event for event in other.events if event.id not in taken)
+        if other.stream not in streams:
+            self._call([replace(append, others=(SentPart(other.stream, other.expected, events), *append.others))])
+
     @rule(appends=st.lists(sent, min_size=1, max_size=3))
     def repeat_what_was_sent(self, appends: list[SentAppend]) -> None:
         """Answers were lost, and other callers' repeats share the call."""
@@ -83,7 +115,7 @@ class LogMachine(RuleBasedStateMachine):
     def mix_what_was_sent(self, append: SentAppend, other: SentAppend, cut: int, stream: str) -> None:
         """Half of a known batch before other events: ids meet ids that are stored elsewhere, or in another order."""
         taken = {event.id: event for event in [*append.events[cut:], *other.events, *append.events[:cut]]}
-        self._call([replace(append, events=tuple(taken.values())), replace(other, stream=stream)])
+        self._call([_alone(append, events=tuple(taken.values())), _alone(other, stream=stream)])
 
     @rule(append=sent)
     def new_events_before_known_ones(self, append: SentAppend) -> None:
@@ -179,9 +211,14 @@ class LogMachine(RuleBasedStateMachine):
     ) -> list[int]:
         """Where the script's clock shows in what it did; if nowhere, any moment is as good."""
         shown = {int(head["at"]), int(head["number"]) - 1 - int(replid[:TAG_DIGITS], 16)}
-        shown |= {verdict[3] for verdict in verdicts if verdict[0] == "ok"}
+        shown |= {receipt[2] for verdict in verdicts if verdict[0] == "ok" for receipt in verdict[1:]}
         shown |= {verdict[1] for verdict in verdicts if verdict[0] == "drift"}
         return [*(moment for moment in shown if before <= moment <= after), after]
+
+
+def _alone(append: SentAppend, **changes: Any) -> SentAppend:
+    """The first part, changed: a change may clash with another part."""
+    return replace(append, others=(), **changes)
 
 
 @pytest.fixture(params=["redis-server", "embedded"], scope="module")
