@@ -183,20 +183,20 @@ class Turns:
     decides as ever."""
 
     def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, stream: str, seconds: float) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(stream, anyio.Lock(fast_acquire=True))
+        turn = self._turns.setdefault(stream, anyio.Semaphore(1, fast_acquire=True))
         taken = False
         with anyio.move_on_after(seconds):
-            await lock.acquire()
+            await turn.acquire()
             taken = True
         try:
             yield
         finally:
             if taken:
-                lock.release()
+                turn.release()
 
 
 async def decide(

@@ -74,6 +74,19 @@ async def test_what_is_left_after_a_snapshot_is_not_taken_for_the_version(store:
     assert [event.version async for event in store.read(STREAM, from_version=4)] == [4, 5, 6]
 
 
+async def test_a_snapshot_does_for_events_that_are_archived(server: Server, store: EventStore) -> None:
+    """What an archive will leave of the index: how many are gone, and the positions of the others."""
+    index = store.log.keys.index(partition_of(STREAM, store.log.partitions), STREAM)
+    server.admin("LPOP", index, 4)
+    server.admin("LPUSH", index, 3)
+    loaded = await store.load(STREAM, ACCOUNT)
+    assert (loaded.state, *facts(loaded)) == (Account(5, 5), 5, 3, 2, None)
+    with pytest.raises(WrongExpectedVersion, match="is at version 5"):
+        await store.append(STREAM, [Withdrawn(1)], expected=2)
+    with pytest.raises(EventsMissing, match="1 to 5"):
+        await store.load(STREAM, Fold(Account(), apply, version=2))
+
+
 # ---- another fold ----
 
 
