@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-import structlog
 from msgspec import Struct
 
 from benchmarks import appends, memory, reads, server_cpu, syncs
@@ -15,6 +14,7 @@ from benchmarks.chart import draw
 from benchmarks.costs import Cost
 from benchmarks.field import PEERS, Field, Missing, field
 from benchmarks.load import FULL, QUICK, Load
+from benchmarks.logs import keep_off_stdout
 from benchmarks.loops import LOOPS, loop_factory
 from benchmarks.machine import Machine, describe, versions
 from benchmarks.measure import Case, Result, alternate
@@ -63,8 +63,6 @@ class Found(Struct):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, writes JSON and chart. 0, or an exception: a wrong count, a server that does not start."""
     given = _parser().parse_args(arguments)
-    # The table is all that goes to stdout. Our server has no maxmemory, and is told so at each start.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr), cache_logger_on_first_use=False)
     plan = _plan(given)
     for folder in (plan.folder, given.json.parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,4 +176,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    keep_off_stdout()
     sys.exit(main())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from benchmarks.logs import keep_off_stdout
 from benchmarks.loops import loop_factory
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ async def _received(member: "Connection[Any, Any]") -> Any:
 
 
 def _serve(connection: "Connection[Any, Any]", loop: str) -> None:
+    keep_off_stdout()
     while True:
         try:
             job, number = connection.recv()
