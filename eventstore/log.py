@@ -14,7 +14,7 @@ from eventstore.durability import Durability
 from eventstore.entries import Entries, make_all
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
-from eventstore.event_types import EventTypes
+from eventstore.event_types import EventTypes, undecodable
 from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
 from eventstore.server_facts import Facts
@@ -44,23 +44,24 @@ class Log(Struct, frozen=True):
         """The entry as the caller sees it: data, name and schema version of the type as this process knows it. Raises
         InvalidEvent, which names the place, if its data does not decode."""
         try:
-            data = self.types.decode(entry.type, entry.schema_version, entry.data)
+            name, schema_version, read = self.types.kind(entry.type, entry.schema_version)
+            return RecordedEvent(
+                entry.id,
+                entry.stream,
+                entry.version,
+                entry.partition,
+                entry.epoch,
+                entry.position,
+                entry.recorded_at,
+                name,
+                schema_version,
+                read(entry.data),
+                entry.metadata,
+            )
         except InvalidEvent as error:
             raise _at(error, entry) from error.__cause__
-        name, schema_version, _ = self.types.kind(entry.type, entry.schema_version)
-        return RecordedEvent(
-            entry.id,
-            entry.stream,
-            entry.version,
-            entry.partition,
-            entry.epoch,
-            entry.position,
-            entry.recorded_at,
-            name,
-            schema_version,
-            data,
-            entry.metadata,
-        )
+        except Exception as error:  # the user's types are asked, and may raise anything
+            raise _at(undecodable(entry.type, entry.schema_version, error), entry) from error
 
     def recorded_all(self, entries: Entries, *, system: bool) -> Iterator[RecordedEvent]:
         """`recorded` of each, as it is asked for; made at once, without an Entry in between, that takes half the time.
