@@ -1,6 +1,5 @@
 """Append: check what the caller gave, encode it, send it; a receipt comes back, or a named refusal."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -12,14 +11,10 @@ from eventstore.envelope import Metadata, NewEvent, Priority, Receipt, RecordedE
 from eventstore.errors import DifferentPartitions, IdConflict, InvalidEvent, InvalidRequest, TooLarge
 from eventstore.event_types import EventTypes
 from eventstore.expected import Expected, ExpectedVersion
+from eventstore.ids import new_id
 from eventstore.names import publishable, stream_name
 from eventstore.partitions import partition_of
 from infrastructure.settings import LogSettings
-
-if sys.version_info >= (3, 14):
-    from uuid import uuid7
-else:
-    from uuid_utils.compat import uuid7
 
 Cause = Receipt | RecordedEvent
 _LETTERS = {Priority.LOW: ".", Priority.NORMAL: "N", Priority.HIGH: "H", Priority.CRITICAL: "C"}
@@ -78,34 +73,27 @@ def encode(
     partitions: int,
 ) -> Append:
     """Raises InvalidRequest, InvalidEvent, TooLarge, DifferentPartitions or IdConflict; nothing has been sent then."""
-    new = [_new_event(event) for each in appends for event in _checked_batch(each.events)]
+    new = [_new(event) for each in appends for event in _checked_batch(each.events)]
     if len(new) > limits.max_call_events:
         raise TooLarge("the number of events of the call", len(new), limits.max_call_events, "max_call_events")
-    ids, own_ids = _ids(new)
-    call = _with_causes(_checked_metadata(metadata) or _PLAIN, _checked_causes(causes))
-    stored = _stored_metadata(new, ids, call)
-    parts, at, size = [], 0, 0
+    ids, own_ids = _ids([event.id for event in new])
+    letters, stored = _about(new, ids, _call_metadata(metadata, causes))
+    parts, first, size = [], 0, 0
     for each in appends:
-        name, end = each.stream.encode(), at + len(each.events)
+        end = first + len(each.events)
+        name = each.stream.encode()
         packed = [
             codec.pack(event_id, name, *types.encode(event.data), about)
-            for event_id, event, about in zip(ids[at:end], new[at:end], stored[at:end], strict=True)
+            for event_id, event, about in zip(ids[first:end], new[first:end], stored[first:end], strict=True)
         ]
         size += _checked_size(packed, limits)
-        letters = _letters(new[at:end], call)
-        parts.append(Part(each.stream, expected.checked(each.expected), letters, packed, ids[at:end]))
-        at = end
+        parts.append(Part(each.stream, expected.checked(each.expected), letters[first:end], packed, ids[first:end]))
+        first = end
     if size > limits.max_call_bytes:
         raise TooLarge("the call's size in bytes", size, limits.max_call_bytes, "max_call_bytes")
     parts += [Part(stream, expected.checked(wanted), "", (), ()) for stream, wanted in checks.items()]
-    return Append(
-        partition=_one_partition(parts, partitions),
-        parts=parts,
-        own_ids=own_ids,
-        cause_at=max((c.recorded_at for c in causes), default=0),
-        events=len(new),
-        size=size,
-    )
+    cause_at = max([c.recorded_at for c in causes]) if causes else 0
+    return Append(_one_partition(parts, partitions), parts, own_ids, cause_at, len(new), size)
 
 
 def checked_many(appends: Sequence[StreamAppend], checks: Mapping[str, ExpectedVersion], limits: LogSettings) -> None:
@@ -153,11 +141,8 @@ def _checked_batch(events: Sequence[object]) -> Sequence[object]:
     return events
 
 
-def _new_event(event: object) -> NewEvent:
-    if not isinstance(event, NewEvent):
-        return NewEvent(data=event)
-    _checked_metadata(event.metadata)
-    return event
+def _new(event: object) -> NewEvent:
+    return event if isinstance(event, NewEvent) else NewEvent(data=event)
 
 
 def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
@@ -176,28 +161,31 @@ def _checked_causes(causes: Sequence[Cause]) -> Sequence[Cause]:
     return causes
 
 
-def _ids(events: Sequence[NewEvent]) -> tuple[tuple[UUID, ...], bool]:
-    given = [e.id for e in events if e.id is not None]
-    if not given:
-        return tuple([uuid7() for _ in events]), False
-    if len(given) < len(events):
+def _ids(given: Sequence[UUID | None]) -> tuple[tuple[UUID, ...], bool]:
+    """The ids, and whether they are the caller's."""
+    missing = given.count(None)
+    if missing == len(given):
+        return tuple([new_id() for _ in given]), False
+    if missing:
         raise InvalidRequest(
-            f"{len(given)} of {len(events)} events have an id", field="id", remedy="give all events an id, or none"
+            f"{len(given) - missing} of {len(given)} events have an id",
+            field="id",
+            remedy="give all events an id, or none",
         )
-    seen: set[UUID] = set()
+    seen: dict[UUID, None] = {}
     for event_id in given:
         if not isinstance(event_id, UUID):
             raise InvalidRequest(f"id {event_id!r} is not a UUID", field="id", remedy="uuid.UUID(text)")
         if event_id in seen:
             raise IdConflict(event_id, "", 0, 0, 0, "stands twice in one call")
-        seen.add(event_id)
-    return tuple(given), True
+        seen[event_id] = None
+    return tuple(seen), True
 
 
-def _letters(events: Sequence[NewEvent], call: Metadata) -> str:
-    """Empty where nothing is urgent, as is usual: append.lua then looks at none of them."""
-    priorities = [(e.metadata or call).priority for e in events]
-    return "".join([_LETTERS[p] for p in priorities]) if any(p.urgent for p in priorities) else ""
+def _call_metadata(metadata: Metadata | None, causes: Sequence[Cause]) -> Metadata:
+    if metadata is None and causes == ():
+        return _PLAIN
+    return _with_causes(_checked_metadata(metadata) or _PLAIN, _checked_causes(causes))
 
 
 def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
@@ -212,22 +200,28 @@ def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
     return _replaced(metadata, metadata.correlation_id or correlation, metadata.causation_id or str(cause_id))
 
 
-def _stored_metadata(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> list[bytes]:
-    if call is _PLAIN and len(events) == 1 and events[0].metadata is None:
-        return [b""]
+def _about(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> tuple[str, Sequence[bytes]]:
+    """The letters of append.lua and what is stored of the metadata, for each event. No letters if nothing is urgent,
+    as is usual: append.lua then looks at none."""
+    own = [event.metadata for event in events]
+    if call is _PLAIN and own == [None]:
+        return "", [b""]
     # Without a correlation id the first event begins a transaction: its own id is the correlation id, stored for the
     # others of the call only.
     alone = call.correlation_id is not None or len(events) == 1
     others = call if alone else _replaced(call, str(ids[0]), call.causation_id)
-    first = _stored(call)
-    rest = first if alone else _stored(others)
-    return [
-        (rest if place else first) if e.metadata is None else _stored(_completed(e.metadata, others if place else call))
-        for place, e in enumerate(events)
-    ]
+    if own.count(None) == len(own):
+        first = _stored(call)
+        letters = _LETTERS[call.priority] * len(own) if call.priority.urgent else ""
+        return letters, [first] if len(own) == 1 else [first, *[_stored(others)] * (len(own) - 1)]
+    about = [_completed(_checked_metadata(each), others if i else call) for i, each in enumerate(own)]
+    letters = "".join([_LETTERS[each.priority] for each in about]) if any(m.priority.urgent for m in about) else ""
+    return letters, [_stored(each) for each in about]
 
 
-def _completed(own: Metadata, call: Metadata) -> Metadata:
+def _completed(own: Metadata | None, call: Metadata) -> Metadata:
+    if own is None:
+        return call
     return _replaced(own, own.correlation_id or call.correlation_id, own.causation_id or call.causation_id)
 
 
@@ -243,6 +237,8 @@ def _replaced(metadata: Metadata, correlation_id: str | None, causation_id: str 
 
 
 def _stored(metadata: Metadata) -> bytes:
+    if metadata is _PLAIN:
+        return b""
     try:
         _check_metadata(metadata)
         return codec.pack_metadata(metadata)
