@@ -85,14 +85,17 @@ def _no_probe(reply: ResponseError, prefix: str) -> Check:
 
 
 async def _log(redis: Redis, settings: Settings) -> list[Check]:
-    """Whether the log is made, and the clocks against its newest events."""
-    prefix, key = settings.eventstore.prefix, log_key(settings.eventstore.prefix)
-    (stored,) = await redis.run(key, ("HGET", key, "partitions"))
+    """Whether the log is made, and as the settings say; and the clocks against its newest events."""
+    limits, key = settings.eventstore, log_key(settings.eventstore.prefix)
+    (stored,) = await redis.run(key, ("HMGET", key, "partitions", "duplicate_window_us"))
     if isinstance(stored, ResponseError):
         return [Check("log", "WARN", f"cannot be looked at: {refusal(stored).detail}", refusal(stored).remedy)]
-    fixed = int(stored) if stored is not None else None
-    ahead = await _ahead(redis, Keys(prefix, fixed), fixed) if fixed else []
-    return [rules.partitions(fixed, len(ahead), prefix), rules.clock(max(ahead, default=0))]
+    fixed, window_us = (int(value) if value is not None else None for value in stored)
+    if fixed is None or window_us is None:
+        return [rules.partitions(None, 0, limits.prefix), rules.clock(0)]
+    ahead = await _ahead(redis, Keys(limits.prefix, fixed), fixed)
+    unlike = rules.unlike(limits, fixed, window_us)
+    return [rules.partitions(fixed, len(ahead), limits.prefix, unlike), rules.clock(max(ahead, default=0))]
 
 
 async def _ahead(redis: Redis, keys: Keys, count: int) -> list[int]:

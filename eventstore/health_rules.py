@@ -1,13 +1,15 @@
 """What must be so on a server that keeps a log: one rule each, from what the server says of itself. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from eventstore.server_facts import Facts
+from infrastructure.durations import format_duration
+from infrastructure.settings import LogSettings
 
 Status = Literal["ok", "WARN", "FAIL"]
 SLOW_MS = 20.0
@@ -59,11 +61,11 @@ def role(facts: Facts) -> Check:
 def memory(facts: Facts) -> Check:
     used, limit = facts.number("used_memory"), facts.number("maxmemory")
     if not limit:
-        detail = f"maxmemory not set, {_size(used)} used"
+        detail = f"maxmemory not set, {size_text(used)} used"
         if facts.embedded_in is not None:
             return Check("memory", "ok", detail)  # on somebody's own machine, where no other limit is better
         return Check("memory", "WARN", detail, "CONFIG SET maxmemory 2gb")
-    detail = f"{_size(used)} of maxmemory {_size(limit)} used"
+    detail = f"{size_text(used)} of maxmemory {size_text(limit)} used"
     if used > FULL_SHARE * limit:
         fix = f"CONFIG SET maxmemory {2 * limit}, or archive and trim old events"
         return Check("memory", "WARN", f"{detail}: appends are refused when it is full", fix)
@@ -142,7 +144,7 @@ def persistence(facts: Facts) -> Check:
     if failed:
         return Check("persistence", "WARN", f"the last {' and '.join(failed)} failed", log)
     busy = facts.number("aof_rewrite_in_progress") or facts.number("rdb_bgsave_in_progress")
-    size = f", append-only file of {_size(facts.number('aof_current_size'))}" if facts.keeps_a_file else ""
+    size = f", append-only file of {size_text(facts.number('aof_current_size'))}" if facts.keeps_a_file else ""
     return Check("persistence", "ok", f"no errors{size}{', a rewrite is running' if busy else ''}")
 
 
@@ -178,13 +180,30 @@ def clock(behind_us: int) -> Check:
     return Check("clock", "WARN", detail, "set the clocks of the servers right (NTP)")
 
 
-def partitions(fixed: int | None, made: int, prefix: str) -> Check:
-    """`fixed`: how many the log has; None if there is no log yet."""
+def partitions(fixed: int | None, made: int, prefix: str, unlike: Sequence[str] = ()) -> Check:
+    """`fixed`: how many the log has; None if there is no log yet. `unlike`: settings that say something else than what
+    was fixed when the log was made."""
     if fixed is None:
         return Check("log", "ok", f"none under {prefix!r} yet: made by the first use")
     if made < fixed:
         return Check("log", "WARN", f"{made} of {fixed} partitions under {prefix!r}", "any command makes the others")
+    if unlike:
+        detail = f"{fixed} partitions under {prefix!r}; without effect, as it was made otherwise: {'; '.join(unlike)}"
+        return Check("log", "WARN", detail, "remove the setting; another number of partitions takes another log")
     return Check("log", "ok", f"{fixed} partitions under {prefix!r}")
+
+
+def unlike(settings: LogSettings, partitions: int, window_us: int) -> list[str]:
+    """The settings that differ from what was fixed when the log was made. One that has its default counts as not
+    given: whoever leaves it out means the log as it is."""
+    usual, found = LogSettings(), []
+    if settings.partitions not in (partitions, usual.partitions):
+        found.append(f"eventstore.partitions {settings.partitions} (it has {partitions})")
+    window = settings.duplicate_window_seconds
+    if int(window * 1e6) != window_us and window != usual.duplicate_window_seconds:
+        has = format_duration(window_us / 1e6)
+        found.append(f"eventstore.duplicate_window {format_duration(window)} (it has {has})")
+    return found
 
 
 def rights(missing: list[str]) -> Check:
@@ -199,7 +218,7 @@ def rights(missing: list[str]) -> Check:
 
 def disk(folder: Path, free: int, needed: int) -> Check:
     """`needed`: what the append-only file takes now, which a rewrite takes once more."""
-    detail = f"{_size(free)} free at {folder}"
+    detail = f"{size_text(free)} free at {folder}"
     if free < max(MIN_FREE_BYTES, needed):
         return Check("disk", "WARN", detail, "free disk space: a rewrite of the append-only file takes its size again")
     return Check("disk", "ok", detail)
@@ -209,7 +228,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Bytes as people read them."""
     if count >= 1 << 30:
         return f"{count / (1 << 30):.1f} GB"
     return f"{count / (1 << 20):.1f} MB"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
@@ -13,7 +13,7 @@ from eventstore.codec import Entry, unpack_at
 from eventstore.durability import Durability
 from eventstore.entries import Entries, make_all
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
+from eventstore.errors import EventStoreError, InvalidEvent, InvalidRequest, LogDamaged
 from eventstore.event_types import EventTypes, undecodable
 from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
@@ -22,6 +22,7 @@ from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
 from infrastructure.refusals import code_of
 from infrastructure.settings import LogSettings, Settings
+from infrastructure.settings_schema import SCHEMA
 from infrastructure.tasks import together
 
 FORMAT = "1"
@@ -106,11 +107,23 @@ async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct
     """Opens the log under the prefix of the settings; makes it where there is none. `servers` is what they have said of
     themselves just now."""
     limits = settings.eventstore
+    _check_prefix(limits.prefix)
     partitions, window_us = await _fixed(redis, limits)
     keys = Keys(limits.prefix, partitions)
     await together([partial(_make_partition, redis, keys, partition) for partition in range(partitions)])
     level = await durability.choose(redis, servers, limits.durability, settings.redis.socket_timeout_seconds / 2)
     return Log(redis, keys, partitions, window_us, level, EventTypes(types, strict=limits.strict_types), limits)
+
+
+def _check_prefix(prefix: str) -> None:
+    """Settings made by hand were not checked yet. Braces would decide the slot; a pattern would match others' keys."""
+    row = SCHEMA["eventstore.prefix"]
+    try:
+        convert(prefix, row.type)
+    except ValidationError:
+        raise InvalidRequest(
+            f"the prefix {prefix!r} cannot be used", field=row.key, remedy=f"give {row.kind.expects}"
+        ) from None
 
 
 async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
+from eventstore.growth import check_growth
 from eventstore.health import Check, check
 from eventstore.job_state import Job
 from eventstore.read import Order
@@ -209,9 +210,9 @@ async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Findi
 
 
 async def check_server(settings: Settings) -> list[Check]:
-    """Whether the server is fit to keep a log; also one that a start would refuse."""
+    """Whether the server is fit to keep a log, and for how long; also one that a start would refuse."""
     async with serve(settings) as redis:
-        return await check(redis, settings)
+        return [*await check(redis, settings), await check_growth(redis, settings)]
 
 
 def who_am_i() -> str:

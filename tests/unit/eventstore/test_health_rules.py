@@ -12,6 +12,7 @@ from eventstore.errors import Unavailable
 from eventstore.health import refuse_unsafe
 from eventstore.health_rules import Check
 from eventstore.server_facts import Facts
+from infrastructure.settings import LogSettings
 
 GOOD = Facts(
     address="10.0.0.7:6379",
@@ -182,6 +183,22 @@ def test_a_clock_behind_the_events_is_a_warning_that_says_how_much(behind_us: in
 )
 def test_partitions(fixed: int | None, made: int, status: str) -> None:
     assert rules.partitions(fixed, made, "es").status == status
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (LogSettings(), []),
+        (LogSettings(partitions=4, duplicate_window_seconds=60.0), []),
+        (LogSettings(partitions=8), ["eventstore.partitions 8 (it has 4)"]),
+        (LogSettings(duplicate_window_seconds=90.0), ["eventstore.duplicate_window 90s (it has 1m)"]),
+    ],
+)
+def test_settings_that_have_no_effect_on_a_log_made_otherwise(given: LogSettings, told: list[str]) -> None:
+    assert rules.unlike(given, 4, 60_000_000) == told
+    check = rules.partitions(4, 4, "es", told)
+    assert check.status == ("WARN" if told else "ok")
+    assert all(each in check.detail for each in told)
 
 
 def test_missing_rights_are_named_with_the_command_that_grants_them() -> None:
