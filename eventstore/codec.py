@@ -156,16 +156,6 @@ def unpack_metadata(packed: bytes, own_id: str) -> Metadata:
     )
 
 
-def only_correlation(packed: bytes) -> tuple[str | None, bytes]:
-    """(correlation id, nothing) of metadata that hold no more; of others (None, what was given)."""
-    if not packed:
-        return None, b""
-    stored = _unpack_metadata(packed)
-    if stored == StoredMetadata(correlation_id=stored.correlation_id):
-        return stored.correlation_id, b""
-    return None, packed
-
-
 def uuid_text(event_id: UUID) -> str:
     """`str(event_id)`, in a fifth of the time."""
     return _from_json(_to_json(event_id))

@@ -13,12 +13,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from eventstore.codec import FORMAT, Entry, only_correlation, unpack_at, unpack_metadata, uuid_text
+from eventstore.codec import FORMAT, Entry, unpack_at, unpack_metadata, uuid_text
 from eventstore.envelope import Metadata
 
 T = TypeVar("T")
 Kind = tuple[str, int, Callable[[bytes], object]]
-Tail = tuple[str, str | None, bytes]  # stream, correlation id, metadata if there is more to it than that
 
 _unpack_head = struct.Struct(">BQHI16xI2xB").unpack_from  # without the id and the schema version
 _CONTENT_START, _TYPE_START = 35, 38
@@ -92,21 +91,29 @@ def make_all(
     are passed over.
 
     Every event that is read goes through here, at 1.5 us with its data; so what can be is done once: for the page (its
-    UUIDs, 0.2 us each), for each kind, for each tail (the events of one call have the same).
+    UUIDs, 0.2 us each), for each kind, and for each call that appended several (their stream and correlation id).
     """
     kinds: dict[bytes, Kind] = {}
-    tails: dict[bytes, Tail] = {}
+    tails: dict[bytes, tuple[str, str | None]] = {}
     for value, event_id, epoch, position in zip(values, _ids(values), epochs, positions, strict=False):
         try:
             fmt, recorded_at, high, low, length, type_length = _unpack_head(value)
             data_start, data_end = _TYPE_START + type_length, _CONTENT_START + length
             if fmt != FORMAT or data_start > data_end:
                 raise ValueError  # noqa: TRY301 - caught below, with all else that may be wrong
-            after = value[data_end:]
-            tail = tails.get(after)
-            if tail is None:
-                tail = tails[after] = _tail(after)
-            stream, correlation_id, metadata = tail
+            tail = value[data_end:]
+            stream_end = 2 + (tail[0] << 8 | tail[1])
+            if stream_end == len(tail):
+                stream, metadata = tail[2:].decode(), Metadata(correlation_id=uuid_text(event_id))
+            elif (shared := tails.get(tail)) is not None:
+                stream, metadata = shared[0], Metadata(correlation_id=shared[1])
+            elif stream_end > len(tail):
+                raise ValueError  # noqa: TRY301 - likewise
+            else:
+                stream, own_id = tail[2:stream_end].decode(), uuid_text(event_id)
+                metadata = unpack_metadata(tail[stream_end:], own_id)
+                if metadata == Metadata(correlation_id=metadata.correlation_id) != Metadata(correlation_id=own_id):
+                    tails[tail] = stream, metadata.correlation_id
             if not system and stream[0] == "$":
                 continue
             stored = value[_CONTENT_START:data_start]
@@ -125,9 +132,7 @@ def make_all(
                 name,
                 schema_version,
                 read(value[data_start:data_end]),
-                unpack_metadata(metadata, uuid_text(event_id))
-                if metadata
-                else Metadata(correlation_id=correlation_id or uuid_text(event_id)),
+                metadata,
             )
         except Exception:  # noqa: BLE001 - the user's types are asked, and may raise anything: found again with care
             made = carefully(epoch, position, value)
@@ -142,12 +147,3 @@ def _ids(values: Sequence[bytes]) -> list[UUID]:
     if len(raw) != len(values) * _UUID_BYTES - len(_UUID_FOLLOWS):
         raw = _UUID_FOLLOWS.join([value[_RAW_ID].ljust(16, b"\0") for value in values])
     return _unpack_uuids(b"\xdd" + len(values).to_bytes(4, "big") + _UUID_FOLLOWS + raw)
-
-
-def _tail(stored: bytes) -> Tail:
-    """Raises an error for what is cut off or is not text."""
-    end = 2 + (stored[0] << 8 | stored[1])
-    stream, packed = str(stored[2:end], "utf-8"), stored[end:]
-    if len(stored) < end:
-        raise ValueError
-    return (stream, *only_correlation(packed))
