@@ -104,3 +104,12 @@ def _needs(peer: str) -> None:
             programs()
         except Absent as absent:
             pytest.skip(f"not applicable: {absent}")
+
+
+async def test_a_clean_server_has_freed_everything(place: Path) -> None:
+    async with own_server(find_program(), "memory", place) as server:
+        empty = (await server.admin.info("memory"))["used_memory"]
+        for key in range(100):
+            await server.admin.hset(f"hash-{key}", mapping={str(field): "x" * 100 for field in range(2_000)})
+        await server.clean()
+        assert (await server.admin.info("memory"))["used_memory"] - empty < 1_000_000
