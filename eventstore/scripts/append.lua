@@ -50,17 +50,18 @@ local appends, ids = {}, {}
 do
   local at, append = 3, nil
   for _ = 1, count do
-    local flags = ARGV[at + 2]
-    local part = {
-      key = KEYS[tonumber(ARGV[at])], expected = ARGV[at + 1], exact = tonumber(ARGV[at + 1]),
-      cause = tonumber(ARGV[at + 3]), letters = ARGV[at + 4], n = tonumber(ARGV[at + 5]), first = at + 6,
-    }
-    local own_ids = flags == '1' or flags == '3'
-    part.looked_up = own_ids and part.n or (part.exact and 0 or math.min(part.n, 1))
-    for j = 0, part.looked_up - 1 do
-      ids[#ids + 1] = string.sub(ARGV[part.first + j], 1, 16)
+    local flags, expected, n, first = ARGV[at + 2], ARGV[at + 1], tonumber(ARGV[at + 5]), at + 6
+    local exact = tonumber(expected)
+    local looked_up = (flags == '1' or flags == '3') and n or (exact and 0 or math.min(n, 1))
+    for j = first, first + looked_up - 1 do
+      ids[#ids + 1] = string.sub(ARGV[j], 1, 16)
     end
-    at = part.first + part.n
+    local part = {
+      key = KEYS[tonumber(ARGV[at])], expected = expected, exact = exact, looked_up = looked_up,
+      cause = tonumber(ARGV[at + 3]), letters = ARGV[at + 4], n = n, first = first,
+      length = 0, base = 0, actual = 0,  -- known when it is checked; here so that the table does not grow
+    }
+    at = first + n
     if append then
       append[#append + 1] = part
     else
@@ -167,12 +168,13 @@ end
 
 -- The verdict if any part was written before. An append is all its parts or none, so a part alone is another's.
 local function repeated_in_all(append)
-  local answer, before, first_at, fresh = { 'ok' }, nil, nil, false
+  local answer, before, first_at, fresh
   for i, part in ipairs(append) do
     local found = part.n > 0 and repeated(part)
     if found then
       if found.conflict then return { 'id', i - 1, unpack(found) } end
-      before, first_at = before or i, first_at or position_of(part, found[1] - part.n + 1)
+      answer, before = answer or { 'ok' }, before or i
+      first_at = first_at or position_of(part, found[1] - part.n + 1)
       for _, fact in ipairs(found) do answer[#answer + 1] = fact end
     elseif part.n > 0 then
       fresh = true
@@ -186,14 +188,15 @@ end
 -- ---- what is refused ----
 
 local function refused(append)
-  local failed = { 'version' }
+  local failed
   for i, part in ipairs(append) do
     if part.exact and part.actual ~= part.exact or part.expected == 'exists' and part.actual == 0 then
+      failed = failed or { 'version' }
       failed[#failed + 1] = i - 1
       failed[#failed + 1] = part.actual
     end
   end
-  if failed[2] then return failed end
+  if failed then return failed end
   local cause = append[1].cause
   if cause > last and cause > now + HOUR then return { 'drift', now } end
 end
@@ -216,14 +219,14 @@ end
 
 -- ---- writing ----
 
-local wrote, began, goes_on, noted_ids = false, false, false, {}
+local wrote, began, following_id, noted_ids = false, false, nil, {}
 
 -- The first of a call in full. A log that somebody else has shortened or lengthened would number otherwise than the
 -- head: its entry either lands where the receipt says, or is refused before anything is written. And as the first of
 -- an epoch `<epoch>-*` would begin at 0.
 local function entry_id()
-  if goes_on then return number .. '-*' end
-  goes_on = true
+  if following_id then return following_id end
+  following_id = number .. '-*'
   if noted ~= number then
     epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
     epochs[#epochs + 1] = { number, position + 1 }
@@ -232,24 +235,35 @@ local function entry_id()
   return number .. '-' .. string.format('%.0f', position + 1)
 end
 
+-- Positions are cut out of the ids that XADD returns: Lua's numbers would be made text again for each.
 local function write_part(part)
-  local key, version = part.key, part.actual
+  local first, version, letters, looked_up = part.first, part.actual, part.letters, part.looked_up
+  local front, id_end = struct.pack('>BI8', FORMAT, last), #number + 2
   local positions = part.length == 0 and { '0' } or {}
-  for j = 0, part.n - 1 do
-    local sent, letter = ARGV[part.first + j], string.sub(part.letters, j + 1, j + 1)
-    local value = struct.pack('>BI8I6', FORMAT, last, version + j + 1) .. sent
-    local id = call('XADD', log_key, entry_id(), 'e', value)
-    position = position + 1
-    positions[#positions + 1] = position
-    if letter == 'H' or letter == 'C' then call('XADD', urgent_key, id, 'p', letter) end
-    if j < part.looked_up then
+  local before, next_id = #positions, entry_id()
+  for j = 1, part.n do
+    local sent = ARGV[first + j - 1]
+    local id = call('XADD', log_key, next_id, 'e', front .. struct.pack('>I6', version + j) .. sent)
+    local at = string.sub(id, id_end)
+    next_id = following_id
+    positions[before + j] = at
+    if letters ~= '' then
+      local letter = string.sub(letters, j, j)
+      if letter == 'H' or letter == 'C' then call('XADD', urgent_key, id, 'p', letter) end
+    end
+    if j <= looked_up then
       local event_id = string.sub(sent, 1, 16)
-      known[event_id] = position
+      known[event_id] = tonumber(at)
       noted_ids[#noted_ids + 1] = event_id
-      noted_ids[#noted_ids + 1] = position
+      noted_ids[#noted_ids + 1] = at
     end
   end
-  in_chunks('RPUSH', key, positions)
+  position = position + part.n
+  if positions[2] then
+    in_chunks('RPUSH', part.key, positions)
+  else
+    call('RPUSH', part.key, positions[1])
+  end
   return version + part.n
 end
 
@@ -259,9 +273,8 @@ local function write(append)
   last = math.max(now, last + 1, append[1].cause + 1)
   for _, part in ipairs(append) do
     if part.n > 0 then
-      local at = #answer
-      answer[at + 1] = write_part(part)
-      answer[at + 2], answer[at + 3], answer[at + 4] = position, last, number
+      local version, at = write_part(part), #answer
+      answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = version, position, last, number
     end
   end
   wrote = true
