@@ -129,7 +129,7 @@ events = structs(specs)
 @st.composite
 def changed(draw: st.DrawFn, spec: Spec) -> Spec:
     """The spec with something done to it somewhere, or another one."""
-    if spec.parts and draw(st.integers(0, 3)):
+    if spec.parts and draw(st.integers(0, 3)) > 0:
         place = draw(st.integers(0, len(spec.parts) - 1))
         inner = draw(changed(spec.parts[place]))
         return _valid(Spec(spec.kind, spec.bounds, (*spec.parts[:place], inner, *spec.parts[place + 1 :])), spec)

@@ -13,7 +13,7 @@ from eventstore.errors import InvalidEvent
 from eventstore.event_types import EventTypes
 from tests.property.schema_specs import Spec, changed, documents, events, struct_of
 
-MANY = 5_000 if os.environ.get("EVENTSTORE_SOAK") else 400
+MANY = 2_000 if os.environ.get("EVENTSTORE_SOAK") else 300
 SLOW = settings(
     max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
 
-def read_file(path: str, *, field: str) -> bytes:
+def read_file(path: str, *, field: str, remedy: str | None = None) -> bytes:
     """The bytes of a file, or of stdin for `-`."""
     if path == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}", field=field) from error
+        raise BadRequest(f"{path} cannot be read: {error.strerror}", field=field, remedy=remedy) from error
 
 
 def parse_headers(pairs: list[str] | None) -> dict[str, str]:

@@ -94,22 +94,6 @@ def test_a_job_that_has_ended_cannot_be_cancelled(cli: Command) -> None:
     assert "state          done\n" in shown
 
 
-def test_types_of_a_module_are_listed(cli: Command) -> None:
-    (cli.folder / "shop.py").write_text(
-        "from msgspec import Struct\nfrom eventstore import event\n\n\n"
-        "@event(name='order.placed', version=2, upcasters={1: lambda old: old})\n"
-        "class OrderPlaced(Struct, frozen=True):\n    total: int\n\n\n"
-        "class OrderPaid(Struct, frozen=True):\n    total: int\n\n\n"
-        "class _Private(Struct, frozen=True):\n    total: int\n"
-    )
-    assert [
-        (e["type"], e["schema_version"], e["upcasts_from"]) for e in cli.ok("types", "--app", "shop", "--json").items
-    ] == [
-        ("OrderPaid", 1, []),
-        ("order.placed", 2, [1]),
-    ]
-
-
 def test_up_holds_the_server_that_others_use(embedded: Command) -> None:
     up = embedded.start("up")
     url = wait_for_line(up, "eventstore is up at ").split()[-1]
