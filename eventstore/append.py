@@ -270,9 +270,10 @@ def _checked_size(packed: Sequence[bytes], limits: LogSettings) -> int:
 def arguments(append: Append, place_of: Callable[[str], int]) -> list[str | int | bytes]:
     """What append.lua is sent of one append; `place_of` gives a stream's index key its place among the keys."""
     args: list[str | int | bytes] = []
-    last = len(append.parts) - 1
-    for i, part in enumerate(append.parts):
-        wanted = part.expected.value if isinstance(part.expected, Expected) else part.expected
-        flags = (OWN_IDS if append.own_ids else 0) + (GOES_ON if i < last else 0)
-        args += (place_of(part.stream), wanted, flags, append.cause_at, part.letters, len(part.events), *part.events)
+    left, flags = len(append.parts), OWN_IDS if append.own_ids else 0
+    for part in append.parts:
+        left -= 1
+        wanted = part.expected if isinstance(part.expected, int) else part.expected.value
+        joined = flags + GOES_ON if left else flags
+        args += (place_of(part.stream), wanted, joined, append.cause_at, part.letters, len(part.events), *part.events)
     return args
