@@ -32,7 +32,7 @@ class StreamAppend(Struct, frozen=True):
     expected: ExpectedVersion = Expected.ANY
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, gc=False):
     """What an append does to one stream; without events it only checks the version."""
 
     stream: str
@@ -43,7 +43,7 @@ class Part(Struct, frozen=True):
     ids: tuple[UUID, ...]
 
 
-class Append(Struct, frozen=True):
+class Append(Struct, frozen=True, gc=False):
     """One append, encoded: what append.lua is sent of it, and what the receipts need."""
 
     partition: int

@@ -52,7 +52,7 @@ class RecordedEvent(Struct, frozen=True, gc=False):
     metadata: Metadata
 
 
-class Receipt(Struct, frozen=True):
+class Receipt(Struct, frozen=True, gc=False):
     """The answer to an append: where its last event is, and the ids of all of them. Repeating the append gives an
     equal receipt."""
 
