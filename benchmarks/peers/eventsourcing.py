@@ -67,8 +67,9 @@ async def _empty_table(postgres: Cluster) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def _ready(settings: dict[str, str], meter: Meter, pids: Callable[[], list[int]]) -> AsyncIterator[Ready]:
+    opener = partial(_open, settings | {"CREATE_TABLE": "no"})  # in the way of each other, several would fail
     async with _recorder(settings) as recorder:
-        yield Ready(partial(_open, settings), meter, partial(_count, recorder), pids, partial(_read, recorder))
+        yield Ready(opener, meter, partial(_count, recorder), pids, partial(_read, recorder))
 
 
 @asynccontextmanager

@@ -2,10 +2,13 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.contender import Absent
 from benchmarks.drive import drive
@@ -14,7 +17,7 @@ from benchmarks.load import Load
 from benchmarks.measure import CountWrong
 from benchmarks.own_server import BenchServer, Level, own_server
 from benchmarks.postgres_programs import programs
-from benchmarks.processes import Team
+from benchmarks.processes import Team, WriterEnded, team
 from infrastructure.server_program import find_program
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +32,12 @@ def place() -> Iterator[Path]:
         path.chmod(0o755)
         yield path
         assert list(path.iterdir()) == []  # a server's data go with it
+
+
+@pytest.fixture(scope="module")
+def writers() -> Iterator[Team]:
+    with team("asyncio") as members:
+        yield members
 
 
 @pytest.fixture
@@ -52,6 +61,17 @@ async def test_a_peer_holds_what_was_appended_and_reads_it(peer: str, server: Be
     assert bool(readers) == (peer != "faststream")
 
 
+@pytest.mark.parametrize("peer", STORES)
+async def test_several_processes_write_to_a_peer(peer: str, server: BenchServer, place: Path, writers: Team) -> None:
+    _needs(peer)
+    async with field(server, place, [peer]) as entered:
+        ours, theirs = entered.contenders[0], entered.contenders[-1]
+        for contender in (ours, theirs):
+            sample = await drive(contender, Load(2, 1, 3, processes=4), writers)
+            assert sample.client_cpu_seconds > 0
+            assert sample.events % 8 == 0
+
+
 @pytest.mark.parametrize("peer", ["umadb", "eventsourcing-sqlite"])
 async def test_a_peer_reads_what_it_holds(peer: str, server: BenchServer, place: Path) -> None:
     _needs(peer)
@@ -62,6 +82,16 @@ async def test_a_peer_reads_what_it_holds(peer: str, server: BenchServer, place:
             append("order-2", 0, 1)
             assert ready.read is not None
             assert await ready.read() == await ready.count() == 6
+
+
+async def test_a_writer_that_dies_ends_the_run(server: BenchServer, place: Path) -> None:
+    async with field(server, place, ["redis-py"]) as entered:
+        redis_py = entered.contenders[-1]
+        async with redis_py.empty() as ready:
+            nowhere = replace(ready, open=partial(ready.open, Load(1, 1, 1)))  # one argument too many
+            dying = replace(redis_py, empty=lambda: nullcontext(nowhere))
+            with team("asyncio") as members, pytest.raises(WriterEnded):
+                await drive(dying, Load(1, 1, 1, processes=2), members)
 
 
 async def test_a_lost_event_is_noticed(server: BenchServer, place: Path) -> None:
