@@ -7,23 +7,20 @@ the epochs with which a reader compares its own history.
 from collections.abc import Sequence
 from itertools import count
 
-import anyio
 from msgspec import Struct
 
 from eventstore.codec import Entry
 from eventstore.cursor import Place
 from eventstore.entries import Entries, Run, unpack_all
 from eventstore.epochs import Chain, epoch_at
-from eventstore.errors import EventsMissing, Unavailable
+from eventstore.errors import EventsMissing
 from eventstore.log import Log, refused
 from infrastructure import lua
 from infrastructure.connect import Command, Reply
+from infrastructure.patience import patiently
 
 EVENTS_PER_PAGE = 1_000
 BYTES_PER_PAGE = 1 << 20
-MOVING = {"cluster", "read-only"}  # refusals that end when a slot has moved or a failover is over
-MOVING_SECONDS = 5.0
-MOVING_PAUSE_SECONDS = 0.05
 
 _read_partition = lua.load("eventstore", "read_partition")
 _read_stream = lua.load("eventstore", "read_stream")
@@ -162,14 +159,11 @@ async def ask(
 ) -> list[Reply]:
     """The replies to a script that may be repeated without harm. While a slot moves or a failover is under way it is,
     for up to 5 s; any other refusal is raised."""
-    deadline = anyio.current_time() + MOVING_SECONDS
-    while True:
-        try:
-            replies = await lua.call(log.redis, script, keys, args, *then, longer_by=longer_by)
-            if not isinstance(replies[0], Exception):
-                return replies
+
+    async def attempt() -> list[Reply]:
+        replies = await lua.call(log.redis, script, keys, args, *then, longer_by=longer_by)
+        if isinstance(replies[0], Exception):
             raise refused(replies[0])
-        except Unavailable as error:
-            if error.reason not in MOVING or anyio.current_time() > deadline:
-                raise
-        await anyio.sleep(MOVING_PAUSE_SECONDS)
+        return replies
+
+    return await patiently(attempt)

@@ -1,10 +1,9 @@
 """What the log holds, seen from above: its streams, and its partitions."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 from heapq import nsmallest
 from typing import Any
 
-import anyio
 from msgspec import Struct
 
 from eventstore import epochs
@@ -12,10 +11,11 @@ from eventstore.log import FORMAT, Log
 from eventstore.names import category_of
 from eventstore.store import EventStore
 from eventstore.wire import rfc3339
-from infrastructure.connect import Reply
+from infrastructure.connect import Command, Reply
+from infrastructure.patience import accepted, patiently, replies
+from infrastructure.tasks import together
 
 SCAN_COUNT = 1_000
-AT_ONCE = 64
 
 
 class StreamShape(Struct, frozen=True):
@@ -54,52 +54,49 @@ class LogShape(Struct, frozen=True):
 
 async def streams(store: EventStore, *, category: str | None = None, limit: int | None = None) -> list[StreamShape]:
     """The streams in order of name, the first `limit` of them. Looks at every key of the log."""
-    names = [name async for name in _names(store.log) if category is None or category_of(name) == category]
+    names = [name for name in await _names(store.log) if category is None or category_of(name) == category]
     chosen = sorted(names) if limit is None else nsmallest(limit, names)
     found: dict[str, StreamShape] = {}
-    turn = anyio.CapacityLimiter(AT_ONCE)
 
     async def look(name: str) -> None:
-        async with turn:
-            async for event in store.read(name, backwards=True, limit=1):
-                found[name] = StreamShape(name, event.version, event.partition, rfc3339(event.recorded_at))
+        async for event in store.read(name, backwards=True, limit=1):
+            found[name] = StreamShape(name, event.version, event.partition, rfc3339(event.recorded_at))
 
-    async with anyio.create_task_group() as tasks:
-        for name in chosen:
-            tasks.start_soon(look, name)
+    await together([partial(look, name) for name in chosen])
     return [found[name] for name in chosen if name in found]
 
 
-async def _names(log: Log) -> AsyncIterator[str]:
-    """The names of all streams but the system's own, each once. SCAN may show a key twice."""
-    seen: set[str] = set()
+async def _names(log: Log) -> set[str]:
+    """The names of all streams but the system's own."""
     # One walk shows the keys of a whole server. In a Cluster no call says how many partitions a server has.
+    found: set[str] = set()
     for partition in range(log.partitions if log.redis.is_cluster else 1):
-        pattern = log.keys.index_pattern(partition)
-        pattern = pattern if log.redis.is_cluster else _of_any_partition(pattern)
-        async for key in _scan(log, partition, pattern):
-            name = log.keys.stream_of(key)
-            if name not in seen and not name.startswith("$"):
-                seen.add(name)
-                yield name
+        found |= await patiently(partial(_names_in, log, partition))
+    return {name for name in found if not name.startswith("$")}
+
+
+async def _names_in(log: Log, partition: int) -> set[str]:
+    """One walk through the server of a partition. From the first key again if it must be repeated: a cursor of SCAN
+    means nothing to another server. SCAN itself is answered by any, and shows what is there of a slot on its way; so
+    each call also asks for two keys, one of which never exists, which is refused unless all of the slot is there."""
+    pattern = log.keys.index_pattern(partition)
+    pattern = pattern if log.redis.is_cluster else _of_any_partition(pattern)
+    head = log.keys.head(partition)
+    found: set[str] = set()
+    cursor = "0"
+    while True:
+        whole: Command = ("EXISTS", head, log.keys.index(partition, ""))
+        step: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "list")
+        _, reply = accepted(await log.redis.run(head, whole, step))
+        found |= {log.keys.stream_of(key.decode()) for key in reply[1]}
+        cursor = reply[0].decode()
+        if cursor == "0":
+            return found
 
 
 def _of_any_partition(pattern: str) -> str:
     before, _, rest = pattern.partition("{")
     return f"{before}{{log.*}}{rest.partition('}')[2]}"
-
-
-async def _scan(log: Log, partition: int, pattern: str) -> AsyncIterator[str]:
-    cursor = "0"
-    while True:
-        reply = await log.redis.execute(
-            log.keys.head(partition), "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "list"
-        )
-        cursor = reply[0].decode()
-        for key in reply[1]:
-            yield key.decode()
-        if cursor == "0":
-            return
 
 
 async def describe_log(store: EventStore) -> LogShape:
@@ -123,11 +120,13 @@ async def describe_log(store: EventStore) -> LogShape:
 
 async def _head(log: Log, partition: int) -> PartitionShape:
     keys = log.keys
-    values, events, urgent = await log.redis.run(
+    values, events, urgent = await replies(
+        log.redis,
         keys.head(partition),
         ("HMGET", keys.head(partition), "pos", "last", "epochs"),
         ("MEMORY", "USAGE", keys.events(partition), "SAMPLES", 50),
         ("MEMORY", "USAGE", keys.urgent(partition), "SAMPLES", 50),
+        bearing={"NOPERM", "ERR"},
     )
     chain = epochs.parse(values[2] or b"")
     position, last = int(values[0] or 0), int(values[1] or 0)

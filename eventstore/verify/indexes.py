@@ -6,11 +6,13 @@ Each may know more than the walk, which ended at the head of its start; beyond t
 
 from array import array
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from uuid import UUID
 
 from eventstore.log import Log
 from eventstore.verify.walk import ID_BYTES, Walk
-from infrastructure.connect import Command, Reply, refusal
+from infrastructure.connect import Command, Reply
+from infrastructure.patience import accepted, patiently, replies
 
 STREAMS_AT_ONCE = 200
 FIRST_PAGE, LIST_PAGE = 100, 10_000  # most streams are short, a few may be all of the log
@@ -41,7 +43,7 @@ async def check_urgent(log: Log, walk: Walk) -> None:
 async def _urgent_entries(log: Log, key: str, limit: int) -> AsyncIterator[tuple[int, int, bytes]]:
     start = "-"
     while True:
-        page = await log.redis.execute(key, "XRANGE", key, start, "+", "COUNT", URGENT_PAGE)
+        (page,) = await run(log, key, ("XRANGE", key, start, "+", "COUNT", URGENT_PAGE))
         for entry_id, fields in page:
             epoch, _, position = entry_id.partition(b"-")
             if int(position) <= limit:
@@ -80,17 +82,28 @@ async def check_indexes(log: Log, walk: Walk) -> None:
     streams = list(walk.streams)
     for at in range(0, len(streams), STREAMS_AT_ONCE):
         await _compare(log, walk, streams[at : at + STREAMS_AT_ONCE])
+    strangers, snapshots = await patiently(partial(_other_keys, log, walk))
+    for at in range(0, len(strangers), STREAMS_AT_ONCE):
+        await _compare(log, walk, strangers[at : at + STREAMS_AT_ONCE])
+    for at in range(0, len(snapshots), STREAMS_AT_ONCE):
+        await _check_snapshots(log, walk, snapshots[at : at + STREAMS_AT_ONCE])
+
+
+async def _other_keys(log: Log, walk: Walk) -> tuple[list[str], list[str]]:
+    """The streams that have an index and no event in the walk, and those that have a snapshot. A cursor of SCAN means
+    nothing to another server: after a refusal the whole walk through the keys is to be made again."""
     head_key, pattern = log.keys.head(walk.partition), log.keys.any_pattern(walk.partition)
     index, snapshot = log.keys.index(walk.partition, ""), log.keys.snapshot(walk.partition, "")
+    strangers, snapshots = set(), set()
     cursor = b"0"
     while True:
-        ((cursor, found),) = await run(log, head_key, ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+        step: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        _, (cursor, found) = accepted(await log.redis.run(head_key, ("EXISTS", head_key), step))
         keys = [key.decode(errors="replace") for key in found]
-        names = {key.removeprefix(index) for key in keys if key.startswith(index)}
-        await _compare(log, walk, sorted(names - walk.streams.keys()))
-        await _check_snapshots(log, walk, [key.removeprefix(snapshot) for key in keys if key.startswith(snapshot)])
+        strangers |= {key.removeprefix(index) for key in keys if key.startswith(index)} - walk.streams.keys()
+        snapshots |= {key.removeprefix(snapshot) for key in keys if key.startswith(snapshot)}
         if cursor == b"0":
-            return
+            return sorted(strangers), sorted(snapshots)
 
 
 async def _check_snapshots(log: Log, walk: Walk, streams: Sequence[str]) -> None:
@@ -99,8 +112,9 @@ async def _check_snapshots(log: Log, walk: Walk, streams: Sequence[str]) -> None
         return
     head_key, keys = log.keys.head(walk.partition), log.keys
     asked = [("HMGET", keys.snapshot(walk.partition, name), "version", "epoch", "position") for name in streams]
-    *replies, now = await log.redis.run(head_key, *asked, ("HGET", head_key, "pos"))
-    for stream, reply in zip(streams, replies, strict=True):
+    found = await replies(log.redis, head_key, *asked, ("HGET", head_key, "pos"), bearing={"WRONGTYPE"})
+    now = found.pop()
+    for stream, reply in zip(streams, found, strict=True):
         try:
             version, epoch, position = map(int, reply)
         except (TypeError, ValueError):
@@ -115,8 +129,9 @@ async def _compare(log: Log, walk: Walk, streams: Sequence[str]) -> None:
         return
     head_key = log.keys.head(walk.partition)
     lists = [("LRANGE", log.keys.index(walk.partition, stream), 0, FIRST_PAGE - 1) for stream in streams]
-    *replies, now = await log.redis.run(head_key, *lists, ("HGET", head_key, "pos"))
-    for stream, reply in zip(streams, replies, strict=True):
+    found = await replies(log.redis, head_key, *lists, ("HGET", head_key, "pos"), bearing={"WRONGTYPE"})
+    now = found.pop()
+    for stream, reply in zip(streams, found, strict=True):
         if isinstance(reply, Exception):
             walk.say("index", 2, stream, f"its index cannot be read: {reply}")
         elif len(reply) < FIRST_PAGE:
@@ -162,8 +177,4 @@ def _compare_one(walk: Walk, stream: str, listed: "array[int] | None", now: int)
 
 async def run(log: Log, key: str, *commands: Command) -> list[Reply]:
     """The replies to all commands; the first refusal is raised."""
-    replies = await log.redis.run(key, *commands)
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise refusal(reply)
-    return replies
+    return await replies(log.redis, key, *commands)

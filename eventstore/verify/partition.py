@@ -122,7 +122,7 @@ async def _pages(log: Log, walk: Walk) -> AsyncIterator[list[tuple[bytes, Sequen
     """Entries up to the limit, some 4 MiB at once, of what size they ever are."""
     key, start, count = log.keys.events(walk.partition), "-", MIN_PAGE
     while True:
-        page = await log.redis.execute(key, "XRANGE", key, start, "+", "COUNT", count)
+        (page,) = await run(log, key, ("XRANGE", key, start, "+", "COUNT", count))
         wanted = [entry for entry in page if int(entry[0].partition(b"-")[2]) <= walk.limit]
         if wanted:
             yield wanted

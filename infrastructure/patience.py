@@ -1,0 +1,46 @@
+"""Calls that may be repeated without harm, while a slot of a Cluster moves or a failover is under way."""
+
+from collections.abc import Awaitable, Callable, Container
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from infrastructure.errors import Unavailable
+from infrastructure.refusals import code_of, refusal
+
+if TYPE_CHECKING:
+    from infrastructure.connect import Command, Redis, Reply
+
+T = TypeVar("T")
+MOVING = {"cluster", "read-only"}  # refusals that end when a slot has moved or a failover is over
+SECONDS = 5.0
+PAUSE_SECONDS = 0.05
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What `attempt` returns; it is made again for up to 5 s while the server says that the key is on its way."""
+    deadline = anyio.current_time() + SECONDS
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as error:
+            if error.reason not in MOVING or anyio.current_time() > deadline:
+                raise
+        await anyio.sleep(PAUSE_SECONDS)
+
+
+async def replies(redis: "Redis", key: str, *commands: "Command", bearing: Container[str] = ()) -> "list[Reply]":
+    """The replies to commands that may be repeated without harm, patiently. Of refusals see `accepted`."""
+
+    async def attempt() -> "list[Reply]":
+        return accepted(await redis.run(key, *commands), bearing)
+
+    return await patiently(attempt)
+
+
+def accepted(found: "list[Reply]", bearing: Container[str] = ()) -> "list[Reply]":
+    """The replies. The first refusal is raised, unless its code is one of `bearing`: these stay in their places."""
+    for reply in found:
+        if isinstance(reply, Exception) and code_of(reply) not in bearing:
+            raise refusal(reply)
+    return found
