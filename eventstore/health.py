@@ -48,7 +48,7 @@ def refuse_unsafe(checks: Sequence[Check]) -> None:
     if failed:
         raise Unavailable(
             "; ".join(f"{each.name}: {each.detail}" for each in failed),
-            reason="unsupported",
+            reason="permission" if {each.name for each in failed} == {"rights"} else "unsupported",
             remedy="; ".join(each.fix for each in failed if each.fix),
         )
 

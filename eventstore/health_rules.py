@@ -1,13 +1,12 @@
 """What must be so on a server that keeps a log: one rule each, from what the server says of itself. Pure."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
-from eventstore.server_facts import Facts
+from eventstore.server_facts import Facts, numbers_of
 from infrastructure.durations import format_duration
 from infrastructure.settings import LogSettings
 
@@ -15,6 +14,8 @@ Status = Literal["ok", "WARN", "FAIL"]
 SLOW_MS = 20.0
 FULL_SHARE = 0.8
 MIN_FREE_BYTES = 1 << 30
+WRITING = {"hset", "rpush", "unlink", "xadd", "xgroup"}
+ONLY_READS = "this user may read, and not append"
 CLOCK_BEHIND_SECONDS = 1.0
 """Below that it is the hybrid clock at work: `last` grows by 1 us an append even where TIME stands still."""
 
@@ -39,7 +40,7 @@ def server(facts: Facts) -> Check:
     if facts.embedded_in is not None:
         where += f", embedded in {facts.embedded_in}"
     detail = f"{product} {version or 'of an unknown version'}, {where}, {facts.latency_ms:.1f} ms"
-    if _numbers(version) < least:
+    if numbers_of(version) < least:
         return Check("server", "FAIL", detail, "use Redis 7.0 or later, or Valkey 8 or later")
     if facts.latency_ms > SLOW_MS:
         return Check("server", "WARN", f"{detail}: every append waits for that", "run it nearer to its clients")
@@ -152,7 +153,7 @@ def torn_file(facts: Facts) -> Check:
     """A power cut may break off the append-only file within a script's writes. Only Valkey from 9.1 on forgets their
     begin; another server runs them at the start after the next, as part of what was written behind."""
     valkey = facts.info.get("valkey_version")
-    mends = valkey is not None and _numbers(valkey) >= (9, 1)
+    mends = valkey is not None and numbers_of(valkey) >= (9, 1)
     if mends or not facts.keeps_a_file or facts.setting("aof-load-truncated") != "yes":
         return Check("torn file", "ok", "is mended, or refused, at the next start")
     return Check(
@@ -206,14 +207,28 @@ def unlike(settings: LogSettings, partitions: int, window_us: int) -> list[str]:
     return found
 
 
-def rights(missing: list[str]) -> Check:
-    """`missing`: commands that this user may not run."""
+def rights(missing: Sequence[str]) -> Check:
+    """`missing`: commands that this user may not run. Whoever may run none that writes, and all others, is a reader;
+    who lacks some of those would stop a script midway."""
     if not missing:
         return Check("rights", "ok", "all commands of ours are allowed")
-    names = " ".join(f"+{name}" for name in sorted(set(missing)))
+    if set(missing) == WRITING:
+        return Check("rights", "WARN", ONLY_READS, f"ACL SETUSER <user> {_granting(missing)}, if it is to append")
     return Check(
-        "rights", "FAIL", f"this user may not run: {', '.join(sorted(set(missing)))}", f"ACL SETUSER <user> {names}"
+        "rights",
+        "FAIL",
+        f"this user may not run: {', '.join(sorted(set(missing)))}",
+        f"ACL SETUSER <user> {_granting(missing)}",
     )
+
+
+def only_reads(checks: Sequence[Check]) -> bool:
+    """Whether this user may read and may not append."""
+    return any(each.name == "rights" and each.detail == ONLY_READS for each in checks)
+
+
+def _granting(missing: Iterable[str]) -> str:
+    return " ".join(f"+{name}" for name in sorted(set(missing)))
 
 
 def disk(folder: Path, free: int, needed: int) -> Check:
@@ -222,10 +237,6 @@ def disk(folder: Path, free: int, needed: int) -> Check:
     if free < max(MIN_FREE_BYTES, needed):
         return Check("disk", "WARN", detail, "free disk space: a rewrite of the append-only file takes its size again")
     return Check("disk", "ok", detail)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])
 
 
 def size_text(count: int) -> str:

@@ -13,7 +13,7 @@ from eventstore.codec import Entry, unpack_at
 from eventstore.durability import Durability
 from eventstore.entries import Entries, make_all
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import EventStoreError, InvalidEvent, InvalidRequest, LogDamaged
+from eventstore.errors import EventStoreError, InvalidEvent, InvalidRequest, LogDamaged, Unavailable
 from eventstore.event_types import EventTypes, undecodable
 from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
@@ -130,6 +130,8 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
     wanted = (FORMAT, limits.partitions, int(limits.duplicate_window_seconds * 1_000_000))
     key = log_key(limits.prefix)
     (reply,) = await lua.call(redis, _create, [key], wanted)
+    if isinstance(reply, ResponseError) and code_of(reply) != "WRONGTYPE":
+        raise _not_made(refused(reply), limits.prefix)
     if _is_foreign(reply):
         raise LogDamaged(
             f"{key} is no log: another program uses that key", remedy="choose another prefix: EVENTSTORE_PREFIX"
@@ -143,6 +145,16 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
 async def _make_partition(redis: Redis, keys: Keys, p: int) -> None:
     fixed = [keys.head(p), keys.events(p), keys.urgent(p), *keys.duplicates(p), keys.outgoing(p), keys.incoming(p)]
     _answer((await lua.call(redis, _create_partition, fixed, []))[0])
+
+
+def _not_made(error: EventStoreError, prefix: str) -> EventStoreError:
+    if not isinstance(error, Unavailable) or error.reason != "permission":
+        return error
+    return Unavailable(
+        f"there is no log under {prefix!r}, and this user may not make one",
+        reason="permission",
+        remedy="open it once as a user who may append",
+    )
 
 
 def _is_foreign(reply: Reply) -> bool:

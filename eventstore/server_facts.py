@@ -1,5 +1,6 @@
 """What each server says of itself, asked once at a start: health judges it, and durability chooses by it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -47,7 +48,7 @@ class Facts(Struct, frozen=True):
 
 async def look(redis: Redis, settings: Settings) -> list[Facts]:
     """Every server that accepts writes. Raises Unavailable if one does not answer."""
-    replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS), ("COMMAND", "INFO", "WAITAOF"))
+    replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS))
     latency = await _latency_ms(redis, settings)
     return [_facts(address, reply, latency, settings) for address, reply in replies.items()]
 
@@ -63,14 +64,14 @@ async def _latency_ms(redis: Redis, settings: Settings) -> float:
 
 
 def _facts(address: str, replies: Sequence[Reply], latency_ms: float, settings: Settings) -> Facts:
-    info, config, waitaof = replies
+    info, config = replies
     if isinstance(info, ResponseError):
         raise refusal(info, address)  # our scripts need it as well
     return Facts(
         address=address,
-        info=info_pairs(info),
+        info=(pairs := info_pairs(info)),
         config=None if isinstance(config, ResponseError) else _pairs_of(config),
-        has_waitaof=isinstance(waitaof, list) and bool(waitaof and waitaof[0]),
+        has_waitaof=numbers_of(pairs.get("redis_version", "")) >= (7, 2),  # as which every Valkey passes
         latency_ms=latency_ms,
         wanted=settings.eventstore.durability,
         embedded_in=None if settings.redis.configured else settings.eventstore.data_dir,
@@ -85,3 +86,8 @@ def info_pairs(info: bytes) -> dict[str, str]:
 
 def _pairs_of(flat: Sequence[bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """Major and minor."""
+    return tuple(int(digits) for digits in re.findall(r"\d+", version)[:2])

@@ -20,8 +20,10 @@ from eventstore.filters import Filter
 from eventstore.fold import Fold
 from eventstore.group_commit import GroupCommit
 from eventstore.health import check, refuse_unsafe
+from eventstore.health_rules import only_reads
 from eventstore.log import Log, open_log
 from eventstore.names import publishable
+from eventstore.no_writers import NoWriters
 from eventstore.read import Order
 from eventstore.server_facts import look
 from eventstore.snapshots import Loaded
@@ -38,7 +40,7 @@ S = TypeVar("S")
 class EventStore:
     """A log, open. Make one with `async with EventStore.open() as store:`."""
 
-    def __init__(self, log: Log, writers: GroupCommit) -> None:
+    def __init__(self, log: Log, writers: GroupCommit | NoWriters) -> None:
         self.log = log
         self._writers = writers
         self._wakeup = Wakeup(log)
@@ -51,8 +53,9 @@ class EventStore:
         cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
     ) -> AsyncIterator["EventStore"]:
         """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
-        where none runs. Makes the log if there is none. A server that may lose events is refused. Leaving waits for the
-        appends under way, takes no more, and ends the subscriptions. Raises Unavailable, SettingsError, LogDamaged."""
+        where none runs. Makes the log if there is none. A server that may lose events is refused; of a user who may
+        only read, the appends are. Leaving waits for the appends under way, takes no more, and ends the subscriptions.
+        Raises Unavailable, SettingsError, LogDamaged."""
         if url and settings:
             raise InvalidRequest(
                 "url and settings are given", field="url", remedy="give one; settings have a redis.url"
@@ -61,10 +64,10 @@ class EventStore:
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
             servers = await look(redis, chosen)
-            refuse_unsafe(await check(redis, chosen, servers))
+            refuse_unsafe(checks := await check(redis, chosen, servers))
             log = await open_log(redis, chosen, types, servers)
             spawn = await stack.enter_async_context(owned_tasks())
-            store = cls(log, GroupCommit(log, spawn))
+            store = cls(log, NoWriters() if only_reads(checks) else GroupCommit(log, spawn))
             stack.push_async_callback(store._close)
             yield store
 

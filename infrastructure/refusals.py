@@ -35,7 +35,7 @@ _ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
     # What NOAUTH becomes for a command of more than ten words, such as every call of a script.
     ("Protocol error: unauthenticated", "authentication", "set redis.password (or put it into REDIS_URL)"),
     ("AUTH <password> called without", "authentication", "the server has no password: remove redis.password"),
-    *((text, "permission", "grant the missing right to this user with ACL SETUSER") for text in sorted(_IN_SCRIPT)),
+    *((text, "permission", "grant this user the right that eventstore doctor names") for text in sorted(_IN_SCRIPT)),
     ("unknown command", "unsupported", "use Redis 7.0 or later, or Valkey 8 or later"),
     ("cluster support disabled", "unsupported", "the server is no Cluster: unset redis.cluster"),
     ("DB index is out of range", "unsupported", "choose a database that the server has (redis.db)"),
