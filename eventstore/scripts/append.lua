@@ -36,13 +36,14 @@ local function in_chunks(command, key, words, each)
   end
 end
 
-local head = call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at')
+local head = call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at',
+  'largest')
 if not head[4] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
 local now = microseconds()
 local replid, number = current_epoch(head[1], head[2], now)
-local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
+local noted, position, last, largest = head[3], tonumber(head[4]), tonumber(head[5]), tonumber(head[9])
 
 -- ---- the appends of this call, each a list of its parts ----
 
@@ -243,7 +244,9 @@ local function write_part(part)
   local before, next_id = #positions, entry_id()
   for j = 1, part.n do
     local sent = ARGV[first + j - 1]
-    local id = call('XADD', log_key, next_id, 'e', front .. struct.pack('>I6', version + j) .. sent)
+    local value = front .. struct.pack('>I6', version + j) .. sent
+    local id = call('XADD', log_key, next_id, 'e', value)
+    if #value > largest then largest = #value end
     local at = string.sub(id, id_end)
     next_id = following_id
     positions[before + j] = at
@@ -333,6 +336,7 @@ if wrote then
   set('last', string.format('%.0f', last))
   set('replid', replid)
   set('number', number)
+  if largest > tonumber(head[9]) then set('largest', largest) end
   if began then
     set('noted', number)
     set('epochs', format_epochs(epochs))

@@ -16,5 +16,5 @@ for _, hash in ipairs({ dup_0, dup_1, in_key }) do
   redis.call('HSET', hash, '', '')
 end
 redis.call('HSET', head_key, 'replid', '', 'number', '0', 'noted', '0', 'epochs', '', 'pos', '0', 'last', '0',
-  'bucket', '0', 'age', '0', 'at', '0')
+  'bucket', '0', 'age', '0', 'at', '0', 'largest', '0')
 return 1

@@ -100,6 +100,7 @@ def expected_state(model: LogModel, keys: Keys) -> dict[str, Any]:
             "bucket": str(model.bucket),
             "age": str(model.age),
             "at": str(model.at),
+            "largest": str(max((len(_value(stored)) for stored in model.log), default=0)),
         },
         "log": [(entry_id, {b"e": _value(stored)}) for entry_id, stored in zip(ids, model.log, strict=True)],
         "urgent": [

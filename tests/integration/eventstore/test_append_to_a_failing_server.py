@@ -7,11 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 import anyio.to_thread
 import pytest
+import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 
 from eventstore import EventStore, OutcomeUnknown, Receipt, Unavailable
 from infrastructure.server_program import find_program
-from tests.support.servers import Server, redis_server, until
+from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -85,8 +88,10 @@ async def somebodys_endless_script(server: Server) -> AsyncIterator[None]:
     server.admin("CONFIG", "SET", "busy-reply-threshold", "10")
 
     def run() -> None:
-        with pytest.raises(ResponseError, match="killed by user"):
-            server.admin("EVAL", "while true do end", 0)
+        # `admin` would send it again after 10 s
+        once = redis.Redis(port=server.port, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+        with once, pytest.raises(ResponseError, match="killed by user"):
+            once.eval("while true do end", 0)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, run)
@@ -122,13 +127,25 @@ async def test_a_server_that_refuses_is_told_and_nothing_is_written(
         await store.append("order-1", [Noted(1)])
         before = server.admin("DEBUG", "DIGEST")
         async with trouble(server):
-            with pytest.raises(Unavailable) as caught:
-                await store.append("order-1", [Noted(2)], timeout_seconds=NO_PATIENCE_SECONDS)
-        assert (caught.value.reason, caught.value.maybe_ran) == (reason, False)
-        assert remedy in str(caught.value.remedy)
-        assert server.address in caught.value.detail or "server" in caught.value.detail
+            refusal = await _refusal(store)
+        assert (refusal.reason, refusal.maybe_ran) == (reason, False)
+        assert remedy in str(refusal.remedy)
+        assert server.address in refusal.detail or "server" in refusal.detail
         assert server.admin("DEBUG", "DIGEST") == before
         assert (await store.append("order-1", [Noted(2)])).version == 2
+
+
+async def _refusal(store: EventStore) -> Unavailable:
+    """What an append is told at its deadline. If that falls into a try whose answer is on its way, as it may on a busy
+    machine, the append is told of a doubt, rightly: another one is made."""
+    async for _ in tries():
+        try:
+            await store.append("order-1", [Noted(2)], timeout_seconds=NO_PATIENCE_SECONDS)
+        except OutcomeUnknown:
+            continue
+        except Unavailable as error:
+            return error
+    raise AssertionError("the server took the append")
 
 
 @pytest.mark.parametrize("trouble", [full_memory, made_a_replica, failing_disk])
