@@ -55,7 +55,9 @@ def machine_line(machine: Machine) -> str:
 
 
 def times(value: Ratio) -> str:
-    return f"{value.median:.2f}x ({value.low:.2f}-{value.high:.2f})"
+    """Of one round there is no lowest and highest."""
+    found = f"{value.median:.2f}x"
+    return found if value.low == value.high else f"{found} ({value.low:.2f}-{value.high:.2f})"
 
 
 def milliseconds(latency: Latency | None) -> list[str]:

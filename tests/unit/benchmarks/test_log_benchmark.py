@@ -100,7 +100,7 @@ def test_the_table_names_the_baseline_of_each_ratio(folder: Path, capsys: pytest
     assert any(line.startswith("append, 50 tasks, memory") for line in printed)
     assert any("[1] log, 16 partitions, exact version" in line for line in printed)
     theirs = next(line for line in printed if line.startswith("  redis-py, bare XADD"))
-    assert re.search(r"\[1\] [\d.]+x \([\d.]+-[\d.]+\)  \[2\] .*  \[3\] [\d.]+x \([\d.]+-[\d.]+\)$", theirs)
+    assert re.search(r"\[1\] [\d.]+x  \[2\] [\d.]+x  \[3\] [\d.]+x$", theirs)
 
 
 def test_nothing_is_left_behind(quick_run: dict[str, Any], folder: Path) -> None:
