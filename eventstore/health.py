@@ -15,6 +15,7 @@ from eventstore.keys import Keys, log_key
 from eventstore.server_facts import Facts, look
 from infrastructure import lua
 from infrastructure.connect import Command, Redis, refusal
+from infrastructure.patience import answer, settled
 from infrastructure.settings import Settings
 from infrastructure.tasks import together
 
@@ -68,7 +69,7 @@ def _worst(same: Sequence[Check], servers: Sequence[Facts]) -> Check:
 async def _rights(redis: Redis, settings: Settings) -> Check:
     key = Keys(settings.eventstore.prefix, 1).probe(0)
     try:
-        reply = (await lua.call(redis, _probe, [key], []))[0]
+        reply = await answer(redis, _probe, [key], [])
     except Unavailable as error:
         return Check("rights", "FAIL", error.detail, error.remedy)
     if isinstance(reply, ResponseError):
@@ -87,7 +88,7 @@ def _no_probe(reply: ResponseError, prefix: str) -> Check:
 async def _log(redis: Redis, settings: Settings) -> list[Check]:
     """Whether the log is made, and as the settings say; and the clocks against its newest events."""
     limits, key = settings.eventstore, log_key(settings.eventstore.prefix)
-    (stored,) = await redis.run(key, ("HMGET", key, "partitions", "duplicate_window_us"))
+    (stored,) = await settled(redis, key, ("HMGET", key, "partitions", "duplicate_window_us"))
     if isinstance(stored, ResponseError):
         return [Check("log", "WARN", f"cannot be looked at: {refusal(stored).detail}", refusal(stored).remedy)]
     fixed, window_us = (int(value) if value is not None else None for value in stored)
@@ -105,7 +106,7 @@ async def _ahead(redis: Redis, keys: Keys, count: int) -> list[int]:
 
     async def look(group: Sequence[str]) -> list[int]:
         asked: list[Command] = [("HGET", head, "last") for head in group]
-        (seconds, microseconds), *lasts = await redis.run(group[0], ("TIME",), *asked)
+        (seconds, microseconds), *lasts = await settled(redis, group[0], ("TIME",), *asked)
         now = int(seconds) * 1_000_000 + int(microseconds)
         return [int(last) - now for last in lasts if isinstance(last, bytes) and last.isdigit()]
 

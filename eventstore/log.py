@@ -20,6 +20,7 @@ from eventstore.keys import Keys, log_key
 from eventstore.server_facts import Facts
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
+from infrastructure.patience import answer
 from infrastructure.refusals import code_of
 from infrastructure.settings import LogSettings, Settings
 from infrastructure.settings_schema import SCHEMA
@@ -129,7 +130,7 @@ def _check_prefix(prefix: str) -> None:
 async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
     wanted = (FORMAT, limits.partitions, int(limits.duplicate_window_seconds * 1_000_000))
     key = log_key(limits.prefix)
-    (reply,) = await lua.call(redis, _create, [key], wanted)
+    reply = await answer(redis, _create, [key], wanted)
     if isinstance(reply, ResponseError) and code_of(reply) != "WRONGTYPE":
         raise _not_made(refused(reply), limits.prefix)
     if _is_foreign(reply):
@@ -144,7 +145,7 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
 
 async def _make_partition(redis: Redis, keys: Keys, p: int) -> None:
     fixed = [keys.head(p), keys.events(p), keys.urgent(p), *keys.duplicates(p), keys.outgoing(p), keys.incoming(p)]
-    _answer((await lua.call(redis, _create_partition, fixed, []))[0])
+    _answer(await answer(redis, _create_partition, fixed, []))
 
 
 def _not_made(error: EventStoreError, prefix: str) -> EventStoreError:

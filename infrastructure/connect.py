@@ -3,7 +3,7 @@
 Importing this module loads the Redis client, which takes 0.4 s: import it where a connection is really made.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Redis", "Reply", "connect", "refusal"]
 
 Revive = Callable[[], Awaitable[None]]
-_ELSEWHERE = {"MOVED", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
+_ELSEWHERE = {"MOVED", "ASK", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
+_WAITS = {"WAIT", "WAITAOF"}
 _SENTINEL_CONNECTIONS = 2
 
 
@@ -63,7 +64,8 @@ class Redis:
         `longer_by` seconds more: the time that a WAIT among the commands may take.
 
         After a reply that says that the key is served elsewhere (MOVED, READONLY, ...), and after a failed connection,
-        the next call asks anew who serves it; after ASK, that call goes where ASK said.
+        the next call asks anew who serves it. A command that is refused with ASK has surely not run: it goes where ASK
+        said, with the WAIT or WAITAOF of its call.
         """
         return await self._run(key, commands, longer_by=longer_by, blocking=False)
 
@@ -97,27 +99,47 @@ class Redis:
     async def _run(self, key: str, commands: Sequence[Command], *, longer_by: float, blocking: bool) -> list[Reply]:
         await self._fresh()
         try:
-            node, ask = self._routes.find(key)
+            node = self._routes.find(key)
         except Unavailable:
             self._stale = True
             raise
-        if not ask:
-            replies = await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
-        else:
-            asking = [word for command in commands for word in (("ASKING",), command)]  # holds for one command each
-            replies = (await self._exchange(node, asking, longer_by=longer_by, blocking=blocking))[1::2]
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                self._learn(key, node, ask, reply)
+        replies = await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
+        asked: dict[int, Node] = {}
+        for place, reply in enumerate(replies):
+            if isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE:
+                self._stale = self._stale or code_of(reply) != "ASK"  # after ASK the owner is the same
+                if target := self._routes.redirect(reply, node):
+                    asked[place] = target
+        if asked:
+            await self._ask(commands, replies, asked, longer_by=longer_by, blocking=blocking)
         return replies
 
-    def _learn(self, key: str, node: Node, asked: bool, reply: ResponseError) -> None:
-        """What a refusal says of who serves a key. ASK is for the next call of that key only, and the owner stays."""
-        code = code_of(reply)
-        if code in _ELSEWHERE:
-            self._stale = True
-        if code in _ELSEWHERE or code == "ASK" or (code == "NOSCRIPT" and asked):
-            self._routes.redirect(reply, node, key)
+    async def _ask(
+        self,
+        commands: Sequence[Command],
+        replies: list[Reply],
+        asked: Mapping[int, Node],
+        *,
+        longer_by: float,
+        blocking: bool,
+    ) -> None:
+        """Sends what was refused with ASK where that said, and puts the replies into their places. Each command by
+        itself: of the keys of one call some may have moved and others not. What waits for replicas or the disk follows
+        the write that it is for."""
+        target = next(iter(asked.values()))  # a slot moves to one node
+        places = [i for i, command in enumerate(commands) if i in asked or command[0] in _WAITS]
+        words = [[("ASKING",), commands[i]] if i in asked else [commands[i]] for i in places]
+        try:
+            answers = await self._exchange(
+                target, [command for group in words for command in group], longer_by=longer_by, blocking=blocking
+            )
+        except Unavailable as error:
+            error.maybe_ran = error.maybe_ran or len(asked) < len(commands)
+            raise
+        last = -1
+        for place, group in zip(places, words, strict=True):
+            last += len(group)
+            replies[place] = answers[last]
 
     async def _fresh(self) -> None:
         """Know who serves what. Tasks that find it out of date share one question, and its failure too."""

@@ -1,11 +1,12 @@
 """Calls that may be repeated without harm, while a slot of a Cluster moves or a failover is under way."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
 from infrastructure.errors import Unavailable
+from infrastructure.lua import Script, call
 from infrastructure.refusals import code_of, refusal
 
 if TYPE_CHECKING:
@@ -24,18 +25,32 @@ async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
         try:
             return await attempt()
         except Unavailable as error:
-            if error.reason not in MOVING or anyio.current_time() > deadline:
+            if not _moving(error) or anyio.current_time() > deadline:
                 raise
         await anyio.sleep(PAUSE_SECONDS)
 
 
 async def replies(redis: "Redis", key: str, *commands: "Command", bearing: Container[str] = ()) -> "list[Reply]":
     """The replies to commands that may be repeated without harm, patiently. Of refusals see `accepted`."""
+    return accepted(await settled(redis, key, *commands), bearing)
+
+
+async def settled(redis: "Redis", key: str, *commands: "Command") -> "list[Reply]":
+    """The same with every refusal in its place, but for those that say for all of 5 s that the key is on its way."""
 
     async def attempt() -> "list[Reply]":
-        return accepted(await redis.run(key, *commands), bearing)
+        return _here(await redis.run(key, *commands))
 
     return await patiently(attempt)
+
+
+async def answer(redis: "Redis", script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> "Reply":
+    """The reply to a script that may be repeated without harm; a refusal as in `settled`."""
+
+    async def attempt() -> "list[Reply]":
+        return _here(await call(redis, script, keys, args))
+
+    return (await patiently(attempt))[0]
 
 
 def accepted(found: "list[Reply]", bearing: Container[str] = ()) -> "list[Reply]":
@@ -44,3 +59,15 @@ def accepted(found: "list[Reply]", bearing: Container[str] = ()) -> "list[Reply]
         if isinstance(reply, Exception) and code_of(reply) not in bearing:
             raise refusal(reply)
     return found
+
+
+def _here(found: "list[Reply]") -> "list[Reply]":
+    """The replies, if none of them says that a key is on its way."""
+    for reply in found:
+        if isinstance(reply, Exception) and _moving(error := refusal(reply)):
+            raise error
+    return found
+
+
+def _moving(error: Exception) -> bool:
+    return isinstance(error, Unavailable) and error.reason in MOVING

@@ -20,12 +20,11 @@ class Routes(Protocol):
     async def refresh(self) -> None:
         """Learn who serves what. Raises Unavailable if nobody tells."""
 
-    def find(self, key: str) -> tuple[Node, bool]:
-        """The server of `key`, and whether ASKING must go before a command. Raises Unavailable if there is none."""
+    def find(self, key: str) -> Node:
+        """The server of `key`. Raises Unavailable if there is none."""
 
-    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
-        """A server named another one for `key`; or, asked in place of the owner, it lacked the script that was called,
-        and must be asked again."""
+    def redirect(self, error: ResponseError, by: Node) -> Node | None:
+        """A server named another one for a slot. Returns the node to ask for the refused command alone, after ASK."""
 
     def masters(self) -> Mapping[str, Node]:
         """Every server that accepts writes, by address."""
@@ -46,10 +45,10 @@ class Standalone:
             await _ask(self._node, "PING")
             self._greeted = True
 
-    def find(self, key: str) -> tuple[Node, bool]:
-        return self._node, False
+    def find(self, key: str) -> Node:
+        return self._node
 
-    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
+    def redirect(self, error: ResponseError, by: Node) -> None:
         """Only the nodes of a Cluster redirect; the caller gets the reply and its remedy."""
 
     def masters(self) -> Mapping[str, Node]:
@@ -86,12 +85,12 @@ class Sentinel:
             remedy=failures[-1].remedy,
         )
 
-    def find(self, key: str) -> tuple[Node, bool]:
+    def find(self, key: str) -> Node:
         if self._master is None:
             raise Unavailable(f"no Sentinel has named the primary {self._name} yet", reason="unreachable")
-        return self._master, False
+        return self._master
 
-    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
+    def redirect(self, error: ResponseError, by: Node) -> None:
         """Only the nodes of a Cluster redirect."""
 
     def masters(self) -> Mapping[str, Node]:
@@ -148,7 +147,6 @@ class Cluster:
         self._make = make
         self._nodes: dict[str, Node] = {}
         self._slots: dict[int, str] = {}
-        self._asked: dict[str, str] = {}  # by key: for another key of the slot its owner may still be right
         self._informed: list[str] = []  # who named a move last knows more than the rest
         self._members = [seed]  # masters and replicas; the next to be asked comes first
 
@@ -166,26 +164,22 @@ class Cluster:
             return
         raise failure or Unavailable("the Cluster has no node", reason="cluster")
 
-    def find(self, key: str) -> tuple[Node, bool]:
-        if asked := self._asked.pop(key, None):
-            return self._node(asked), True
+    def find(self, key: str) -> Node:
         slot = key_slot(key.encode())
         address = self._slots.get(slot)
         if address is None:
             raise Unavailable(f"no node of the Cluster serves slot {slot}", reason="cluster", remedy="see CLUSTER INFO")
-        return self._node(address), False
+        return self._node(address)
 
-    def redirect(self, error: ResponseError, by: Node, key: str) -> None:
-        if code_of(error) == "NOSCRIPT":
-            self._asked[key] = by.address
+    def redirect(self, error: ResponseError, by: Node) -> Node | None:
         if not isinstance(error, AskError):
-            return
+            return None
         address = _address(error.host or by.address.rpartition(":")[0], error.port)
-        if isinstance(error, MovedError):
-            self._slots[error.slot_id] = address
-            self._informed.append(address)
-        else:
-            self._asked[key] = address
+        if not isinstance(error, MovedError):
+            return self._node(address)
+        self._slots[error.slot_id] = address
+        self._informed.append(address)
+        return None
 
     def masters(self) -> Mapping[str, Node]:
         return {address: self._node(address) for address in sorted(set(self._slots.values()))}

@@ -132,7 +132,7 @@ class Move:
         self.target.admin("CLUSTER", "SETSLOT", self.slot, "IMPORTING", node_id(self.source))
         self.source.admin("CLUSTER", "SETSLOT", self.slot, "MIGRATING", node_id(self.target))
 
-    def keys(self) -> list[bytes]:
+    def left(self) -> list[bytes]:
         """What is still at the source."""
         found: list[bytes] = self.source.admin("CLUSTER", "GETKEYSINSLOT", self.slot, 1_000_000)
         return found
@@ -144,7 +144,7 @@ class Move:
 
     def end(self) -> None:
         """All have gone; the target owns the slot, and says so first."""
-        assert not self.keys()
+        assert not self.left()
         for node in (self.target, self.source, *self._others):
             node.admin("CLUSTER", "SETSLOT", self.slot, "NODE", node_id(self.target))
 

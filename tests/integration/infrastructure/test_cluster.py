@@ -68,37 +68,51 @@ async def test_after_a_slot_has_moved_the_second_call_goes_right(redis: Redis, n
     assert await redis.run(key, ("GET", key)) == [b"1"]
 
 
-async def test_after_ask_the_next_call_goes_to_the_named_node(redis: Redis, nodes: list[Server]) -> None:
+async def test_what_is_refused_with_ask_goes_where_ask_said(redis: Redis, nodes: list[Server]) -> None:
     key, source, target = _move_plan(nodes)
     _begin_move(key, source, target)
-    (first,) = await redis.run(key, ("INCR", key))
-    assert isinstance(first, ResponseError), "the key is not there, and the slot is leaving"
     assert await redis.run(key, ("INCR", key), ("INCR", key)) == [1, 2]
-    assert target.calls_of("incr") == 2
+    assert (target.calls_of("incr"), source.calls_of("incr")) == (2, 0)
     _end_move(key, source, target)
-    await until(lambda: source.calls_of("incr") == 0)
+    await until(lambda: target.admin("EXISTS", key) == 1)
 
 
-async def test_after_ask_another_key_of_the_slot_still_goes_to_its_owner(redis: Redis, nodes: list[Server]) -> None:
+async def test_of_the_keys_of_one_call_each_is_looked_for_where_it_is(redis: Redis, nodes: list[Server]) -> None:
     gone, here = "{moving}a", "{moving}b"
     _, source, target = _move_plan(nodes)
     await redis.run(here, ("SET", here, "1"))
+    await redis.run(gone, ("SET", gone, "5"))
     _begin_move("moving", source, target)
-    (first,) = await redis.run(gone, ("GET", gone))
-    assert isinstance(first, ResponseError)
-    assert await redis.run(here, ("INCR", here)) == [2]
-    assert await redis.run(gone, ("INCR", gone)) == [1]
+    source.admin("MIGRATE", "127.0.0.1", target.port, gone, 0, 5000)
+    assert await redis.run(here, ("INCR", here), ("INCR", gone), ("INCR", here)) == [2, 6, 3]
     assert (source.admin("EXISTS", here), target.calls_of("incr")) == (1, 1)
 
 
-async def test_a_node_that_is_asked_in_place_of_the_owner_is_given_the_script(
+async def test_a_script_that_goes_where_ask_said_is_loaded_there_and_waited_for(
     redis: Redis, nodes: list[Server]
 ) -> None:
     key, source, target = _move_plan(nodes)
     _begin_move(key, source, target)
-    (first,) = await call(redis, COUNT, [key], [])
-    assert isinstance(first, ResponseError)
-    assert await call(redis, COUNT, [key], []) == [1]
+    assert await call(redis, COUNT, [key], [], ("WAIT", 0, 1)) == [1, 0]
+    assert await call(redis, COUNT, [key], [], ("WAIT", 0, 1)) == [2, 0]
+    assert target.calls_of("wait") >= 2
+
+
+async def test_a_command_that_ask_leads_to_a_dead_node_may_have_run_only_if_another_did(
+    redis: Redis, nodes: list[Server]
+) -> None:
+    gone, here = "{moving}a", "{moving}b"
+    _, source, target = _move_plan(nodes)
+    await redis.run(here, ("SET", here, "1"))
+    _begin_move("moving", source, target)
+    target.process.kill()
+    target.process.wait()
+    with pytest.raises(Unavailable) as caught:
+        await redis.run(gone, ("INCR", gone))
+    assert not caught.value.maybe_ran
+    with pytest.raises(Unavailable) as caught:
+        await redis.run(here, ("INCR", here), ("INCR", gone))
+    assert caught.value.maybe_ran
 
 
 async def test_a_node_that_has_lost_sight_of_the_rest_is_not_believed_for_ever() -> None:
