@@ -27,6 +27,7 @@ from eventstore.filters import Filter
 from eventstore.fold import Fold
 from eventstore.snapshots import Loaded
 from eventstore.store import EventStore
+from eventstore.sync import SyncEventStore
 from eventstore.testing import given
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Receipt",
     "RecordedEvent",
     "StreamAppend",
+    "SyncEventStore",
     "TooLarge",
     "Unavailable",
     "Untyped",
