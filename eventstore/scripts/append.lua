@@ -43,7 +43,10 @@ if not head[4] then
 end
 local now = microseconds()
 local replid, number = current_epoch(head[1], head[2], now)
-local noted, position, last, largest = head[3], tonumber(head[4]), tonumber(head[5]), tonumber(head[9])
+local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
+-- Where an older release has appended, nobody knows it: it stays unknown.
+local largest_before = head[9] and tonumber(head[9]) or math.huge
+local largest = largest_before
 
 -- ---- the appends of this call, each a list of its parts ----
 
@@ -336,7 +339,7 @@ if wrote then
   set('last', string.format('%.0f', last))
   set('replid', replid)
   set('number', number)
-  if largest > tonumber(head[9]) then set('largest', largest) end
+  if largest > largest_before then set('largest', largest) end
   if began then
     set('noted', number)
     set('epochs', format_epochs(epochs))
