@@ -132,6 +132,7 @@ class EventTypes:
         self._by_struct: dict[type, EventType] = {}
         self._encode = msgspec.json.Encoder().encode
         self._present: dict[str, Kind] = {}
+        self._plain: dict[type, Kind] = {}  # of Structs that can hold no float, once one was encoded
         for struct in structs:
             self.add(struct)
 
@@ -163,6 +164,18 @@ class EventTypes:
 
     def encode(self, data: object) -> tuple[str, int, bytes]:
         """Type name, schema version and JSON of an event's data. Raises InvalidEvent."""
+        plain = self._plain.get(type(data))
+        if plain is None:
+            return self._encode_with_care(data)
+        try:
+            encoded = self._encode(data)
+            plain[2](encoded)
+        except Exception:  # noqa: BLE001 - the user's types are asked; the careful way tells what is wrong
+            return self._encode_with_care(data)
+        return plain[0], plain[1], encoded
+
+    def _encode_with_care(self, data: object) -> tuple[str, int, bytes]:
+        """Takes 1.3 us more than it takes to write JSON and to read it back."""
         if isinstance(data, Untyped):
             return self._encode_untyped(data)
         if not isinstance(data, Struct):
@@ -174,6 +187,8 @@ class EventTypes:
         found = self._by_struct.get(type(data)) or self.add(type(data))
         encoded = self._to_json(data, found.name, floats=found.may_hold_floats)
         self._must_be_readable(found.name, found.version, encoded)
+        if not found.may_hold_floats:
+            self._plain[found.struct] = self.kind(found.name, found.version)
         return found.name, found.version, encoded
 
     def _encode_untyped(self, event: Untyped) -> tuple[str, int, bytes]:
