@@ -50,6 +50,20 @@ class Failover:
         self._server.admin("DEBUG", "CHANGE-REPL-ID")
 
 
+async def attach(replica: Server, primary: Server) -> None:
+    """Until the replica has the data of the primary and gets what is written there. Both ends must say so: Redis begins
+    to send only some time after it counts the replica as online, Valkey 9.1 counts one that has not loaded its copy."""
+    replica.admin("REPLICAOF", "127.0.0.1", primary.port)
+    await until(lambda: b"master_link_status:up" in replica.admin("INFO", "replication"))
+    await until(lambda: _arrives(primary))
+
+
+def _arrives(primary: Server) -> bool:
+    replicas = primary.admin("ROLE")[2]
+    primary.admin("PUBLISH", "nobody", "hears")  # which is replicated, and leaves no key
+    return bool(replicas) and primary.admin("WAIT", len(replicas), 100) == len(replicas)
+
+
 async def all_replicated(master: Server, replica: Server) -> None:
     """Until the replica has all that the master has. (WAIT on a connection that wrote nothing waits for nothing.)"""
     await until(lambda: _offset(replica) >= _offset(master))

@@ -13,7 +13,7 @@ from eventstore import DurabilityNotReached, EventStore, NewEvent, Receipt, Unav
 from eventstore.subscribe import promise
 from infrastructure.server_program import find_program
 from tests.support.impatient import impatient_store
-from tests.support.logs import all_replicated
+from tests.support.logs import all_replicated, attach
 from tests.support.recorded import is_at_its_place, recorded
 from tests.support.servers import Server, newer_servers, redis_server, until
 from tests.support.stores import Noted, open_store
@@ -30,15 +30,8 @@ async def replicated(replicas: int, binary: str = "redis-server") -> AsyncIterat
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(redis_server(binary)) for _ in range(replicas + 1)]
         for replica in servers[1:]:
-            replica.admin("REPLICAOF", "127.0.0.1", servers[0].port)
-        await until(lambda: _flows_to(replicas, servers[0]))
+            await attach(replica, servers[0])
         yield servers
-
-
-def _flows_to(replicas: int, primary: Server) -> bool:
-    """Whether what is written arrives: not yet when a replica is `online`, but with its next REPLCONF ACK."""
-    primary.admin("PUBLISH", "nobody", "hears")
-    return bool(primary.admin("WAIT", replicas, 100) == replicas)
 
 
 @asynccontextmanager
