@@ -7,15 +7,14 @@ from typing import Any
 from msgspec import Struct
 
 from eventstore import epochs
+from eventstore.key_scan import keys_of
 from eventstore.log import FORMAT, Log
 from eventstore.names import category_of
 from eventstore.store import EventStore
 from eventstore.wire import rfc3339
-from infrastructure.connect import Command, Reply
-from infrastructure.patience import accepted, patiently, replies
+from infrastructure.connect import Reply
+from infrastructure.patience import replies
 from infrastructure.tasks import together
-
-SCAN_COUNT = 1_000
 
 
 class StreamShape(Struct, frozen=True):
@@ -71,27 +70,9 @@ async def _names(log: Log) -> set[str]:
     # One walk shows the keys of a whole server. In a Cluster no call says how many partitions a server has.
     found: set[str] = set()
     for partition in range(log.partitions if log.redis.is_cluster else 1):
-        found |= await patiently(partial(_names_in, log, partition))
-    return {name for name in found if not name.startswith("$")}
-
-
-async def _names_in(log: Log, partition: int) -> set[str]:
-    """One walk through the server of a partition. From the first key again if it must be repeated: a cursor of SCAN
-    means nothing to another server. SCAN itself is answered by any, and shows what is there of a slot on its way; so
-    each call also asks for two keys, one of which never exists, which is refused unless all of the slot is there."""
-    pattern = log.keys.index_pattern(partition)
-    pattern = pattern if log.redis.is_cluster else _of_any_partition(pattern)
-    head = log.keys.head(partition)
-    found: set[str] = set()
-    cursor = "0"
-    while True:
-        whole: Command = ("EXISTS", head, log.keys.index(partition, ""))
-        step: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", "list")
-        _, reply = accepted(await log.redis.run(head, whole, step))
-        found |= {log.keys.stream_of(key.decode()) for key in reply[1]}
-        cursor = reply[0].decode()
-        if cursor == "0":
-            return found
+        pattern = log.keys.index_pattern(partition)
+        found |= await keys_of(log, partition, pattern if log.redis.is_cluster else _of_any_partition(pattern))
+    return {name for name in map(log.keys.stream_of, found) if not name.startswith("$")}
 
 
 def _of_any_partition(pattern: str) -> str:

@@ -6,13 +6,13 @@ Each may know more than the walk, which ended at the head of its start; beyond t
 
 from array import array
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from uuid import UUID
 
+from eventstore.key_scan import keys_of
 from eventstore.log import Log
 from eventstore.verify.walk import ID_BYTES, Walk
 from infrastructure.connect import Command, Reply
-from infrastructure.patience import accepted, patiently, replies
+from infrastructure.patience import replies
 
 STREAMS_AT_ONCE = 200
 FIRST_PAGE, LIST_PAGE = 100, 10_000  # most streams are short, a few may be all of the log
@@ -82,28 +82,14 @@ async def check_indexes(log: Log, walk: Walk) -> None:
     streams = list(walk.streams)
     for at in range(0, len(streams), STREAMS_AT_ONCE):
         await _compare(log, walk, streams[at : at + STREAMS_AT_ONCE])
-    strangers, snapshots = await patiently(partial(_other_keys, log, walk))
+    index, snapshot = log.keys.index(walk.partition, ""), log.keys.snapshot(walk.partition, "")
+    keys = await keys_of(log, walk.partition, log.keys.any_pattern(walk.partition))
+    strangers = sorted({key.removeprefix(index) for key in keys if key.startswith(index)} - walk.streams.keys())
+    snapshots = sorted(key.removeprefix(snapshot) for key in keys if key.startswith(snapshot))
     for at in range(0, len(strangers), STREAMS_AT_ONCE):
         await _compare(log, walk, strangers[at : at + STREAMS_AT_ONCE])
     for at in range(0, len(snapshots), STREAMS_AT_ONCE):
         await _check_snapshots(log, walk, snapshots[at : at + STREAMS_AT_ONCE])
-
-
-async def _other_keys(log: Log, walk: Walk) -> tuple[list[str], list[str]]:
-    """The streams that have an index and no event in the walk, and those that have a snapshot. A cursor of SCAN means
-    nothing to another server: after a refusal the whole walk through the keys is to be made again."""
-    head_key, pattern = log.keys.head(walk.partition), log.keys.any_pattern(walk.partition)
-    index, snapshot = log.keys.index(walk.partition, ""), log.keys.snapshot(walk.partition, "")
-    strangers, snapshots = set(), set()
-    cursor = b"0"
-    while True:
-        step: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-        _, (cursor, found) = accepted(await log.redis.run(head_key, ("EXISTS", head_key), step))
-        keys = [key.decode(errors="replace") for key in found]
-        strangers |= {key.removeprefix(index) for key in keys if key.startswith(index)} - walk.streams.keys()
-        snapshots |= {key.removeprefix(snapshot) for key in keys if key.startswith(snapshot)}
-        if cursor == b"0":
-            return sorted(strangers), sorted(snapshots)
 
 
 async def _check_snapshots(log: Log, walk: Walk, streams: Sequence[str]) -> None:
