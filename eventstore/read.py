@@ -21,7 +21,7 @@ from eventstore.log import Log
 from eventstore.names import stream_name
 from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, head_place, partition_page, stream_page
 from eventstore.partitions import partition_of
-from eventstore.scan import Scan
+from eventstore.scan import Scan, end
 from infrastructure import lua
 from infrastructure.tasks import together
 
@@ -211,8 +211,7 @@ async def read_all(
                     if left == 0:
                         return
     finally:
-        for scan in scans:
-            await scan.aclose()
+        await end(scans)
 
 
 async def _scans(

@@ -1,6 +1,9 @@
 """A finite walk through one partition, page by page, the next one on its way while this one is used."""
 
 import asyncio
+from collections.abc import Iterable
+
+import anyio
 
 from eventstore.entries import Entries
 from eventstore.epochs import Observer
@@ -58,12 +61,14 @@ class Scan:
 
     async def aclose(self) -> None:
         """Ends the call in flight. To be called whenever the walk may not have come to its end."""
+        await end([self])
+
+    def stop(self) -> "asyncio.Task[PartitionPage] | None":
+        """The call in flight, which has been told to end. For `end`."""
         task, self._task, self.done = self._task, None, True
         if task is not None:
             task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # nobody waits for it any more
+        return task
 
     async def _fetch(self) -> PartitionPage:
         events = self._page_events if self._left is None else min(self._page_events, self._left)
@@ -108,3 +113,15 @@ class Scan:
         if self._backwards:
             return position < (self._last or 1)
         return self._last is not None and position > self._last
+
+
+async def end(scans: Iterable[Scan]) -> None:
+    """Ends the calls in flight of all, also where a scope is cancelled again and again: that would end each wait, and
+    leave the calls behind it."""
+    tasks = [task for scan in scans if (task := scan.stop()) is not None]
+    if tasks:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more
