@@ -108,7 +108,9 @@ class Cut:
     def _counting(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **options: Any
     ) -> "asyncio.Task[T]":
-        return asyncio.Task(self._counted(coro), loop=loop, **options)
+        task = asyncio.Task(self._counted(coro), loop=loop, **options)
+        task.add_done_callback(lambda _: coro.close())  # one that is cancelled before its first step never came to it
+        return task
 
     async def _counted(self, coro: Any) -> Any:
         return await _Suspending(coro, self._suspended)
