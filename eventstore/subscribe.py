@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
+import structlog
 
 from eventstore import merge, read
 from eventstore.codec import Entry
@@ -29,6 +30,7 @@ from eventstore.errors import Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.pages import PartitionPage, ask, partition_page
+from eventstore.spans import NO_BOUND
 from eventstore.wakeup import Reader, Wakeup
 from infrastructure import lua
 from infrastructure.tasks import together
@@ -39,6 +41,7 @@ BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 16 << 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
 
+logger = structlog.get_logger(__name__)
 OnLost = Callable[[LostEvents], Awaitable[object]]
 _promise = lua.load("eventstore", "promise")
 
@@ -71,11 +74,12 @@ def subscribe(
 class _Source:
     """One partition: how far it was read, what is known of it, what is held."""
 
-    __slots__ = ("head", "lane", "look", "observer", "partition", "promised_head", "promised_time")
+    __slots__ = ("bound", "head", "lane", "look", "observer", "partition", "promised_head", "promised_time")
 
     def __init__(self, partition: int, place: Place) -> None:
         self.partition = partition
         self.observer = Observer(place)
+        self.bound = NO_BOUND  # with the observer's chain from one look
         self.look = True
         self.head = 0
         self.forget()
@@ -97,7 +101,8 @@ class _Source:
 
 class Subscription:
     """An async iterator for one task at a time. An `__anext__` that is cancelled or fails loses and doubles nothing:
-    call it again. An event whose data does not decode raises InvalidEvent each time. Close it with `aclose()`."""
+    call it again. While the server is away it waits, and logs so. An event whose data does not decode raises
+    InvalidEvent each time. Close it with `aclose()`."""
 
     def __init__(
         self,
@@ -119,7 +124,7 @@ class Subscription:
         self._sources = [_Source(p, place) for p, place in enumerate(self._places)]
         self._ready: deque[Entry] = deque()  # its first entry is wanted
         self._waiting = waiting
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pause, self._failures = FIRST_PAUSE_SECONDS, 0
         self._stepping = self._closed = False
         self._first, self._at_once = 0, _partitions_at_once(log, order)
         self._events, self._bytes = _page_bounds(self._at_once)
@@ -164,9 +169,23 @@ class Subscription:
                 except Unavailable as error:
                     if error.reason in FINAL:
                         raise
+                    self._tell_away(error)
                     await self._back_off()
+                else:
+                    self._tell_back()
         finally:
             self._stepping = False
+
+    def _tell_away(self, error: Unavailable) -> None:
+        """Once, and not of a connection that is there again at the next try."""
+        self._failures += 1
+        if self._failures == 2:
+            logger.warning("server_away", detail=error.detail, doing="waiting for it", remedy=error.remedy)
+
+    def _tell_back(self) -> None:
+        if self._failures >= 2:
+            logger.warning("server_back", doing="going on where it stopped")
+        self._failures = 0
 
     async def _back_off(self) -> None:
         for source in self._sources:
@@ -205,7 +224,13 @@ class Subscription:
     async def _page(self, source: _Source) -> PartitionPage:
         following = source.observer.position + 1
         return await partition_page(
-            self._log, source.partition, following, events=self._events, size=self._bytes, known=source.observer.chain
+            self._log,
+            source.partition,
+            following,
+            events=self._events,
+            size=self._bytes,
+            known=source.observer.chain,
+            bound=source.bound,
         )
 
     async def _accept(self, source: _Source, page: PartitionPage) -> None:
@@ -214,7 +239,7 @@ class Subscription:
         if common < observer.position:
             await self._step_back(source, page, common)
             return
-        source.look, source.head = False, page.head
+        source.look, source.head, source.bound = False, page.head, page.bound
         observer.move(page.epochs, entries[-1].position if entries else observer.position)
         source.lane.show(entries)
         source.keep_promise()
@@ -227,6 +252,7 @@ class Subscription:
         await self._report(LostEvents(self._observer, p, epoch, common + 1, position))
         source.forget()
         source.observer.move(page.epochs, common)
+        source.bound = page.bound
         self._places[p] = source.observer.place
 
     async def _report(self, lost: LostEvents) -> None:

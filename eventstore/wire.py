@@ -135,7 +135,11 @@ class _EnvelopeIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 def from_envelope(value: object) -> IncomingEvent:
     """The event in an envelope, whole or only what matters of it (`type`, `data`). Raises InvalidEvent."""
-    found = converted(value, _EnvelopeIn)
+    try:
+        found = converted(value, _EnvelopeIn)
+    except InvalidEvent as error:
+        error.remedy = 'an event is at least {"type": "OrderPlaced", "data": {"total": 99}}'
+        raise
     if found.version is not None and found.version < 1:
         raise InvalidEvent(f"version {found.version} is no version", field="version", remedy="versions count from 1")
     event = NewEvent(

@@ -207,7 +207,14 @@ def _prepared(data_dir: Path) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} of the embedded server cannot be opened: {error.strerror}",
+            field="eventstore.data_dir",
+            remedy="run as the user whom the folder belongs to, or choose another one with EVENTSTORE_DATA_DIR",
+        ) from error
     try:
         yield descriptor
     finally:

@@ -12,7 +12,7 @@ from infrastructure.errors import EventStoreError, Unavailable
 
 _REFUSALS: Mapping[str, tuple[str, str]] = {
     "NOAUTH": ("authentication", "set redis.password (or put it into REDIS_URL)"),
-    "WRONGPASS": ("authentication", "check redis.username and redis.password"),
+    "WRONGPASS": ("authentication", "check redis.username and redis.password, or user and password in the URL"),
     "NOPERM": ("permission", "grant the missing right to this user with ACL SETUSER"),
     "READONLY": ("read-only", "this server is a replica: name the primary, or its Sentinels, in the settings"),
     "MASTERDOWN": ("read-only", "this server is a replica that lost its primary: name the primary in the settings"),

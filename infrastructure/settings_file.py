@@ -36,7 +36,11 @@ def _tree(path: Path) -> yaml.Node:
     try:
         tree = yaml.compose(path.read_text("utf-8"), Loader=yaml.BaseLoader)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}", field=str(path)) from None
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}",
+            field=str(path),
+            remedy="name a settings file that is there: --config FILE or EVENTSTORE_CONFIG",
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text", field=str(path)) from None
     except (yaml.YAMLError, RecursionError) as error:

@@ -80,6 +80,7 @@ async def import_events(
             )
             known, heads = await known_ids(store, file, checkpoints), await store.heads()
             events = already = checkpoints.start.events
+            await job.progress(checkpoints.start.lines)  # done by an earlier run
             for window in file.windows(after=checkpoints.start.lines):
                 told(window.first - 1, file.total)
                 already += await append_window(store, window, known, heads)

@@ -4,11 +4,14 @@ import json
 import re
 import signal
 import subprocess
+from pathlib import Path
 from uuid import uuid4
 
+import anyio.from_thread
 import pytest
 
 from tests.support.command import Command, interrupt
+from tests.support.servers import redis_server
 
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
@@ -150,6 +153,32 @@ def test_tail_shows_an_event_as_it_is_published(cli: Command) -> None:
     assert json.loads(tail.stdout.readline())["data"] == 2
     code, out, err = interrupt(tail)
     assert (code, out, err) == (130, "", "interrupted\n")
+
+
+def test_tail_says_that_it_waits_for_the_server_and_that_it_goes_on(tmp_path: Path) -> None:
+    kept = ["--dir", str(tmp_path), "--appendonly", "yes"]
+    with anyio.from_thread.start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(redis_server(args=kept)) as server:
+            cli = Command(tmp_path, REDIS_URL=server.url)
+            tail = cli.start("tail", "--json", "--since", "0")
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            cli.ok("publish", "order-42", "OrderPlaced", "1")
+            assert json.loads(tail.stdout.readline())["data"] == 1
+        away = tail.stderr.readline()
+        assert away.startswith("warning: server_away detail=")
+        assert "waiting for it" in away
+        with portal.wrap_async_context_manager(redis_server(args=kept, port=server.port)):
+            assert tail.stderr.readline() == "warning: server_back doing=going on where it stopped\n"
+            assert interrupt(tail)[0] == 130
+
+
+def test_read_beyond_the_end_says_where_the_end_is(cli: Command) -> None:
+    cli.ok("publish", "order-42", "OrderPlaced", "1")
+    for flags in ([], ["--json"]):
+        done = cli.ok("read", "order-42", "--from", "7", *flags)
+        assert (done.out.splitlines()[1:], done.err) == ([], "order-42 is at version 1\n")
+    assert cli.ok("read", "order-42", "--from", "1").err == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

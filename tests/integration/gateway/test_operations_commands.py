@@ -32,6 +32,19 @@ def test_a_wrong_setting_is_named_with_its_source(cli: Command) -> None:
     assert "  field: eventstore.partitions\n" in wrong.err
 
 
+def test_a_settings_file_that_is_not_there_is_named_with_the_remedy(cli: Command) -> None:
+    wrong = cli.run("config", "--config", "nope.yaml")
+    assert wrong.code == 2
+    assert "nope.yaml cannot be read: No such file or directory\n" in wrong.err
+    assert "  hint:  name a settings file that is there: --config FILE or EVENTSTORE_CONFIG\n" in wrong.err
+
+
+def test_a_wrong_password_is_looked_for_in_the_url_too(cli: Command, server: Server) -> None:
+    wrong = cli.run("streams", "--url", f"redis://ada:wrong@{server.address}")
+    assert wrong.code == 5
+    assert "  hint:  check redis.username and redis.password, or user and password in the URL\n" in wrong.err
+
+
 def test_doctor_is_content_with_the_embedded_server(embedded: Command) -> None:
     done = embedded.ok("doctor")
     assert done.out.startswith("ok  server")

@@ -36,6 +36,16 @@ def test_a_file_is_imported_and_again_adds_nothing(either: Command) -> None:
     again = either.ok("import", "events.ndjson").out
     assert again.startswith("0 events appended, 500 were there already\n")
     assert imported(either) == expected(500)
+    assert [(job["state"], job["done"], job["total"]) for job in either.ok("jobs", "--json").items] == [
+        ("done", 500, 500)
+    ] * 2
+
+
+def test_a_line_that_is_no_event_says_what_one_is(cli: Command) -> None:
+    done = cli.run("import", "-", stdin='{"type": "T", "stream": "s"}\n')
+    assert done.code == 1
+    assert "line 1: Object missing required field `data`\n" in done.err
+    assert '  hint:  an event is at least {"type": "OrderPlaced", "data": {"total": 99}}\n' in done.err
 
 
 def test_stdin_is_imported(cli: Command) -> None:

@@ -15,6 +15,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from infrastructure.embedded import embedded
+from infrastructure.errors import SettingsError
 from tests.support.embedded import lives, value
 from tests.support.servers import until
 
@@ -199,6 +200,19 @@ async def test_a_forked_child_that_outlives_the_user_does_not_keep_others_out(fo
             async with embedded(folder) as server:
                 assert await value(server.url, "PING") == b"PONG"
         await process.stdin.aclose()
+
+
+@pytest.mark.parametrize("name", ["lock", "users"])
+async def test_a_file_of_ours_that_cannot_be_opened_is_named_with_the_remedy(folder: Path, name: str) -> None:
+    (folder / name).mkdir(parents=True)  # what root cannot open either
+    with pytest.raises(
+        SettingsError, match=rf"{name} of the embedded server cannot be opened: Is a directory"
+    ) as caught:
+        async with embedded(folder):
+            pass
+    assert caught.value.field == "eventstore.data_dir"
+    assert caught.value.remedy is not None
+    (folder / name).rmdir()
 
 
 async def test_a_cancelled_user_leaves_in_good_order(folder: Path) -> None:
