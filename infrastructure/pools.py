@@ -41,7 +41,7 @@ class Pool:
                 replies = await wire.exchange(packed, len(commands))
         except (RedisError, OSError) as error:
             self._drop(wire)
-            raise lost(error, self._address, maybe_ran=True) from error
+            raise lost(error, self._address, maybe_ran=True, unanswered_tls=wire.unanswered_tls) from error
         except BaseException:
             self._drop(wire)
             raise

@@ -29,6 +29,7 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "UNBLOCKED": ("read-only", "try again: the server changed its role while a read was waiting"),
 }
 
+_BROKE = "check the server and the network"
 _IN_SCRIPT = {"can't run this command", "ACL failure in script"}  # Redis; Valkey 9
 _ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
     ("max number of clients", "busy", "raise maxclients on the server, or lower redis.max_connections"),
@@ -65,9 +66,18 @@ def refusal(error: Exception, address: str = "the server") -> EventStoreError:
     return EventStoreError(detail, facts={"code": code})
 
 
-def lost(error: BaseException, address: str, *, maybe_ran: bool) -> Unavailable:
-    """A connection that could not be made, or broke. The text names the address, never a user's password."""
+def lost(error: BaseException, address: str, *, maybe_ran: bool, unanswered_tls: bool = False) -> Unavailable:
+    """A connection that could not be made, or broke. The text names the address, never a user's password.
+
+    `unanswered_tls`: it spoke TLS, and nothing was answered on it yet. A server that wants another certificate of its
+    clients, or one at all, ends it just then, and what it said of that is often lost.
+    """
     reason, detail, remedy = _cause(error, address)
+    if unanswered_tls and remedy == _BROKE:
+        detail = f"{address} ended the TLS connection before its first answer: {error}"
+        remedy = (
+            "check redis.tls_cert_file and redis.tls_key_file if it wants a certificate of clients, and read its log"
+        )
     return Unavailable(detail, reason=reason, maybe_ran=maybe_ran, remedy=remedy)
 
 
@@ -76,7 +86,7 @@ def _cause(error: BaseException, address: str) -> tuple[str, str, str]:
         known = _tls(cause, address) if isinstance(cause, ssl.SSLError) else _system(cause, address)
         if known:
             return known
-    return "unreachable", f"the connection to {address} broke: {error}", "check the server and the network"
+    return "unreachable", f"the connection to {address} broke: {error}", _BROKE
 
 
 def _tls(cause: ssl.SSLError, address: str) -> tuple[str, str, str]:

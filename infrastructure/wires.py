@@ -53,6 +53,7 @@ class Wire:
         self._raw: Any = raw  # redis-py's connection methods carry no types
         self._open_seconds = open_seconds
         self.address = address
+        self._answered = False
 
     async def open(self) -> None:
         """Connect, authenticate, choose the database. Raises Unavailable; nothing of a caller's has been sent."""
@@ -65,7 +66,7 @@ class Wire:
             raise refusal(error, self.address) from None  # the server's own text may hold the password
         except (RedisError, OSError) as error:
             self.abort()
-            raise lost(error, self.address, maybe_ran=False) from error
+            raise lost(error, self.address, maybe_ran=False, unanswered_tls=self.unanswered_tls) from error
         except BaseException:
             self.abort()
             raise
@@ -73,7 +74,14 @@ class Wire:
     async def exchange(self, packed: bytes, count: int) -> list[Reply]:
         """Send, then read `count` replies. Raises redis-py's errors and OSError when the connection fails."""
         await self._raw.send_packed_command(packed, check_health=False)
-        return [await self._reply() for _ in range(count)]
+        replies = [await self._reply() for _ in range(count)]
+        self._answered = True
+        return replies
+
+    @property
+    def unanswered_tls(self) -> bool:
+        """Whether this speaks TLS, and nothing was answered on it yet."""
+        return isinstance(self._raw, _RawTls) and not self._answered
 
     async def _reply(self) -> Reply:
         try:

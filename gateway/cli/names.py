@@ -109,6 +109,8 @@ def _connected(settings: "Settings", seconds: float) -> tuple[socket.socket, lis
     if parts.scheme != "rediss":
         return plain, login
     context = ssl.create_default_context(cafile=redis.tls_ca_file)
+    if redis.tls_cert_file:
+        context.load_cert_chain(redis.tls_cert_file, redis.tls_key_file)
     return context.wrap_socket(plain, server_hostname=parts.hostname), login
 
 

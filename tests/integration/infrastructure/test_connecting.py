@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trustme
 from msgspec.structs import replace
 
 from infrastructure.connect import connect
 from infrastructure.errors import Unavailable
 from infrastructure.secrets import Secret, SecretUrl
 from infrastructure.settings import RedisSettings
+from tests.support.authority import Authority
 from tests.support.servers import Server, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
@@ -142,24 +142,6 @@ async def test_cluster_mode_on_a_server_that_is_none() -> None:
         error = await refused(replace(server.settings, cluster=True))
     assert error.reason == "unsupported"
     assert "redis.cluster" in str(error.remedy)
-
-
-class Authority:
-    """Certificates for a test: the server's, a client's, and the files they are in."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.ca, self.cert, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-        authority.cert_pem.write_to_path(self.ca)
-        issued = authority.issue_cert("localhost", "127.0.0.1")
-        issued.private_key_pem.write_to_path(self.key)
-        for blob in issued.cert_chain_pems:
-            blob.write_to_path(self.cert, append=True)
-
-    def server(self, clients: str) -> list[str]:
-        port = str(free_port())
-        files = ["--tls-cert-file", str(self.cert), "--tls-key-file", str(self.key), "--tls-ca-cert-file", str(self.ca)]
-        return ["--tls-port", port, "--tls-auth-clients", clients, *files]
 
 
 @pytest.fixture
