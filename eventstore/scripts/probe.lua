@@ -42,6 +42,7 @@ try('LRANGE', scratch, '0', '0')
 try('XRANGE', scratch, '-', '+')
 try('XLEN', scratch)
 try('XREVRANGE', scratch, '+', '-')
+try('SCAN', '0', 'COUNT', '1')
 try('INFO', 'replication')
 try('TIME')
 return missing
