@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-import anyio
 from msgspec import Struct
 
 from eventstore import append, audit, decide, read, snapshots
@@ -31,7 +30,7 @@ from eventstore.subscribe import Subscription, subscribe
 from eventstore.wakeup import Wakeup
 from infrastructure.server import serve
 from infrastructure.settings import Settings, load_settings
-from infrastructure.tasks import owned_tasks
+from infrastructure.tasks import owned_tasks, to_the_end
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -73,9 +72,11 @@ class EventStore:
 
     async def _close(self) -> None:
         self._writers.close()
-        with anyio.CancelScope(shield=True):
-            for subscription in list(self._subscriptions):
-                await subscription.aclose()
+        await to_the_end(self._end_subscriptions)
+
+    async def _end_subscriptions(self) -> None:
+        for subscription in list(self._subscriptions):
+            await subscription.aclose()
 
     async def append(
         self,

@@ -27,6 +27,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -37,6 +38,7 @@ import hiredis
 
 from infrastructure.errors import SettingsError, Unavailable
 from infrastructure.server_program import find_program, log_tail, spawn
+from infrastructure.tasks import to_the_end
 
 _SOCKET_PATH_BYTES = 100  # the system's limit is 104 on macOS, 108 on Linux
 _TEMPORARY_PREFIX = "eventstore-"
@@ -65,8 +67,7 @@ async def embedded(data_dir: Path) -> AsyncIterator["EmbeddedServer"]:
         finally:
             # If others are left, trying costs us our share: flock lets go before it takes. We leave anyway.
             if _flock(users, fcntl.LOCK_EX):
-                with anyio.CancelScope(shield=True):
-                    await server.stop()
+                await to_the_end(server.stop)
             _flock(users, fcntl.LOCK_UN)  # closing is not enough: a forked child may still have the descriptor
 
 
@@ -133,7 +134,8 @@ class EmbeddedServer:
     async def _start(self, lock: int) -> None:
         program = find_program()
         socket = await _place_socket(self._folder)
-        await anyio.to_thread.run_sync(spawn, program, self._folder, socket, self._log, lock)
+        # Left half done, it would start a server that nobody stops, with a descriptor that is not the lock's any more.
+        await to_the_end(partial(anyio.to_thread.run_sync, spawn, program, self._folder, socket, self._log, lock))
 
     def _failed(self, how: str) -> Unavailable:
         return Unavailable(

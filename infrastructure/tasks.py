@@ -1,9 +1,10 @@
-"""Tasks: in the background with an owner, and several calls at once."""
+"""Tasks: in the background with an owner, several calls at once, and calls that no cancellation breaks off."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -35,8 +36,8 @@ async def owned_tasks() -> AsyncIterator[Spawn]:
         await owned.ended()
     finally:
         owned.is_open = False
-        with anyio.CancelScope(shield=True):
-            await owned.cancel()
+        owned.cancel()
+        await to_the_end(owned.ended)
     first = failure or owned.failure
     if first is not None:
         raise first
@@ -64,10 +65,31 @@ class _Owned:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def cancel(self) -> None:
+    def cancel(self) -> None:
+        loop = asyncio.get_running_loop()
         for task in self._tasks:
-            task.cancel()
-        await self.ended()
+            if getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) == CORO_CREATED:
+                loop.call_soon(task.cancel)  # behind its first step: before that it would never come to its `finally`
+            else:
+                task.cancel()
+
+
+async def to_the_end(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of a short call that must not be left half done. A cancellation that comes meanwhile goes on when it
+    has ended. (A shielded scope holds off scopes only, not `Task.cancel()`, by which asyncio.run ends on Ctrl-C.)"""
+    task = asyncio.get_running_loop().create_task(call())
+    cancellation: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancellation = error
+    if cancellation is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # less than the cancellation, and nobody else asks
+    raise cancellation
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:

@@ -42,11 +42,12 @@ class Outcome(Generic[T]):
 
 
 class Cut:
-    """One try: the work is cancelled at suspension `n`."""
+    """One try: the work is cancelled at suspension `n`; with `armed=False` at the n-th after `arm()`."""
 
-    def __init__(self, n: int, way: Way) -> None:
+    def __init__(self, n: int, way: Way, *, armed: bool = True) -> None:
         self.n, self.way = n, way
         self.was_cut = False
+        self._armed = armed
         self._suspensions = 0
         self._victim: asyncio.Task[Any]
         self._strike: Callable[[], object]
@@ -70,6 +71,10 @@ class Cut:
         outcome.was_cut = self.was_cut
         self._settle(outcome)
         return outcome
+
+    def arm(self) -> None:
+        """From here on suspensions count."""
+        self._armed = True
 
     def _settle(self, outcome: Outcome[Any]) -> None:
         if self._victim.cancelled():
@@ -116,7 +121,7 @@ class Cut:
         return await _Suspending(coro, self._suspended)
 
     def _suspended(self, waited: Any) -> None:
-        self._suspensions += 1
+        self._suspensions += self._armed
         if self._suspensions != self.n or self._victim.done():
             return
         self.was_cut = True
@@ -148,10 +153,10 @@ class _Suspending:
                 step = partial(self._coro.send, sent)
 
 
-async def every_await(way: Way) -> AsyncIterator[Cut]:
+async def every_await(way: Way, *, armed: bool = True) -> AsyncIterator[Cut]:
     """Cuts at suspension 1, 2, 3, ... until one came too late."""
     for n in count(1):
-        cut = Cut(n, way)
+        cut = Cut(n, way, armed=armed)
         yield cut
         if not cut.was_cut:
             assert n > 1, "the work never waits"

@@ -11,7 +11,7 @@ from eventstore import EventStore, Filter, RecordedEvent
 from eventstore.subscribe import Subscription
 from tests.support.accounts import ACCOUNT, Account, Deposited, Withdrawn
 from tests.support.cancelling import WAYS, Cut, Way, every_await
-from tests.support.connections import connections_are_well
+from tests.support.connections import calls_under_way, connections_are_well
 from tests.support.logs import Failover, blocked_clients, debuggable_server, fill, numbers, stream_in
 from tests.support.servers import Server, until
 from tests.support.stores import Noted, open_store
@@ -111,6 +111,7 @@ async def test_a_read_that_is_cut_leaves_nothing_to_the_next(
         if not outcome.cancelled:  # nor was it if a scope was cancelled at the last await, which had ended by then
             assert outcome.result() == whole
         await reading.aclose()
+        assert not calls_under_way(store)
         await connections_are_well(store, [server])
         assert [event async for event in READS[kind](store)] == whole
 
@@ -127,6 +128,7 @@ async def test_questions_that_are_cut_leave_nothing_to_the_next(server: Server, 
     for ask, answer in questions:
         async for cut in every_await(way):
             await cut(ask)
+            assert not calls_under_way(store)
             await connections_are_well(store, [server])
             assert await ask() == answer
     async for cut in every_await(way):

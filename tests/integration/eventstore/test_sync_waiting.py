@@ -18,6 +18,7 @@ from eventstore import (
     InvalidEvent,
     InvalidRequest,
     OutcomeUnknown,
+    RecordedEvent,
     SyncEventStore,
     Unavailable,
     Untyped,
@@ -48,8 +49,12 @@ def store(server: Server) -> Iterator[SyncEventStore]:
 
 
 def take(subscription: SyncSubscription, n: int) -> list[int]:
-    found = [subscription.next(FOREVER) for _ in range(n)]
-    return numbers([event for event in found if event is not None])
+    found: list[RecordedEvent] = []
+    for _ in range(n):
+        event = subscription.next(FOREVER)
+        assert event is not None, f"{numbers(found)} came, and then nothing"
+        found.append(event)
+    return numbers(found)
 
 
 def fill(store: SyncEventStore, stream: str, *numbers: int) -> None:

@@ -1,11 +1,13 @@
 """Tasks that a resource owns."""
 
+import asyncio
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from infrastructure.errors import Unavailable
-from infrastructure.tasks import owned_tasks
+from infrastructure.tasks import owned_tasks, to_the_end
 
 pytestmark = pytest.mark.anyio
 
@@ -62,3 +64,55 @@ async def test_an_error_of_a_task_comes_out_on_leaving() -> None:
     with pytest.raises(KeyError, match="task"):
         async with owned_tasks() as spawn:
             spawn(fail)
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_still_comes_to_its_end() -> None:
+    ended: list[int] = []
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(1)
+
+    async def body() -> None:
+        async with owned_tasks() as spawn:
+            spawn(work)
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await body()
+    assert ended == [1]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_call_that_must_not_be_left_half_done_is_not_and_the_cancellation_goes_on(times: int) -> None:
+    may_end = anyio.Event()
+    ended: list[int] = []
+
+    async def work() -> None:
+        await may_end.wait()
+        ended.append(1)
+
+    caller = asyncio.create_task(to_the_end(work))
+    for _ in range(times):
+        await anyio.lowlevel.checkpoint()
+        caller.cancel()
+    await anyio.lowlevel.checkpoint()
+    assert not caller.done()
+    may_end.set()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    assert ended == [1]
+
+
+async def test_what_such_a_call_returns_or_raises_is_the_callers() -> None:
+    async def fail() -> None:
+        raise KeyError("call")
+
+    async def answer() -> int:
+        return 7
+
+    assert await to_the_end(answer) == 7
+    with pytest.raises(KeyError, match="call"):
+        await to_the_end(fail)
