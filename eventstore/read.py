@@ -14,12 +14,12 @@ from eventstore.codec import Entry
 from eventstore.cursor import Cursor, Place
 from eventstore.entries import Entries
 from eventstore.envelope import RecordedEvent
-from eventstore.epochs import Chain, LostEvents, Observer
+from eventstore.epochs import LostEvents, Observer
 from eventstore.errors import EventsMissing, InvalidRequest
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.names import stream_name
-from eventstore.pages import BYTES_PER_PAGE, StreamPage, ask, head_place, partition_page, stream_page
+from eventstore.pages import BYTES_PER_PAGE, PartitionPage, StreamPage, ask, head_place, partition_page, stream_page
 from eventstore.partitions import partition_of
 from eventstore.scan import Scan, end
 from infrastructure import lua
@@ -218,10 +218,11 @@ async def _scans(
     log: Log, backwards: bool, events: int | None, where: Filter | None, cursor: Cursor | None
 ) -> list[Scan]:
     """One for each partition, bounded by its head, the cursor and the filter's times."""
-    highest = [position for _, position in (await heads(log)).places]
+    looks = await together([partial(partition_page, log, p, 1, events=0) for p in range(log.partitions)])
+    highest = [look.head for look in looks]
     lowest = [1] * log.partitions
     if cursor is not None:
-        places = await _resumed(log, cursor)
+        places = _resumed(log, cursor, looks)
         if backwards:
             highest = list(map(min, highest, places))
         else:
@@ -234,8 +235,8 @@ async def _scans(
     size = max(min(BYTES_PER_PAGE, BYTES_IN_ALL // (2 * log.partitions)), 1)
     ends = zip(highest, lowest, strict=True) if backwards else zip(lowest, highest, strict=True)
     return [
-        Scan(log, p, first=first, last=last, backwards=backwards, events=events, page_bytes=size)
-        for p, (first, last) in enumerate(ends)
+        Scan(log, p, first=first, last=last, backwards=backwards, events=events, page_bytes=size, look=look)
+        for p, (look, (first, last)) in enumerate(zip(looks, ends, strict=True))
     ]
 
 
@@ -263,13 +264,11 @@ async def _merged(scans: Sequence[Scan], backwards: bool) -> AsyncIterator[list[
         lanes = {scan: lane for scan, lane in lanes.items() if lane.entries or not scan.done}
 
 
-async def _resumed(log: Log, cursor: Cursor) -> list[int]:
+def _resumed(log: Log, cursor: Cursor, looks: Sequence[PartitionPage]) -> list[int]:
     """The positions of a cursor; where the log has lost some of it, the common one."""
     positions = []
-    for p, (place, (chain, head)) in enumerate(
-        zip(cursor.checked(log.partitions).places, await _histories(log), strict=True)
-    ):
-        common = epochs.common_position_of(place, chain, head)
+    for p, (place, look) in enumerate(zip(cursor.checked(log.partitions).places, looks, strict=True)):
+        common = epochs.common_position_of(place, epochs.parse(look.epochs or b""), look.head)
         if common < place[1]:
             warn_of_loss(LostEvents(None, p, place[0], common + 1, place[1]))
         positions.append(common)
@@ -283,15 +282,6 @@ def warn_of_loss(lost: LostEvents) -> None:
 async def heads(log: Log) -> Cursor:
     """The last place of each partition."""
     return Cursor(tuple(await together([partial(head_place, log, p) for p in range(log.partitions)])))
-
-
-async def _histories(log: Log) -> list[tuple[Chain, int]]:
-    return await together([partial(_history, log, p) for p in range(log.partitions)])
-
-
-async def _history(log: Log, partition: int) -> tuple[Chain, int]:
-    page = await partition_page(log, partition, 1, events=0)
-    return epochs.parse(page.epochs or b""), page.head
 
 
 async def position_at(log: Log, time_us: int) -> Cursor:

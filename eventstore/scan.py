@@ -10,6 +10,7 @@ from eventstore.epochs import Observer
 from eventstore.errors import EventsMissing
 from eventstore.log import Log
 from eventstore.pages import BYTES_PER_PAGE, EVENTS_PER_PAGE, PartitionPage, partition_page
+from eventstore.spans import NO_BOUND
 
 
 class Scan:
@@ -28,12 +29,16 @@ class Scan:
         events: int | None = None,
         page_events: int = EVENTS_PER_PAGE,
         page_bytes: int = BYTES_PER_PAGE,
+        look: PartitionPage | None = None,
     ) -> None:
-        """`events` is how many are wanted at most."""
+        """`events` is how many are wanted at most. `look` is a page without events, from which the bounds were taken:
+        with it also the first page need not come by script."""
         self._log, self.partition = log, partition
         self._next, self._last, self._backwards = first or 0, last, backwards
         self._left, self._page_events, self._page_bytes = events, page_events, page_bytes
         self._observer: Observer | None = None
+        self._bound = NO_BOUND  # with the observer's chain from one look
+        self._look = look
         self._task: asyncio.Task[PartitionPage] | None = None
         start = first if backwards or first is not None else 1
         self.done = events == 0 or (start is not None and self._outside(start))
@@ -71,6 +76,9 @@ class Scan:
         return task
 
     async def _fetch(self) -> PartitionPage:
+        if self._look is not None:
+            self._begin(self._look)
+            self._look = None
         events = self._page_events if self._left is None else min(self._page_events, self._left)
         return await partition_page(
             self._log,
@@ -81,24 +89,31 @@ class Scan:
             events=events,
             size=self._page_bytes,
             known=self._observer.chain if self._observer else None,
+            bound=self._bound,
         )
+
+    def _begin(self, page: PartitionPage) -> Observer:
+        top = min(self._next or page.head, page.head) if self._backwards else self._next - 1
+        self._observer = Observer()
+        self._observer.move(page.epochs, max(min(top, page.head), 0))
+        self._bound = page.bound
+        if self._last is None:
+            self._last = 1 if self._backwards else page.head
+        return self._observer
 
     def _compare(self, page: PartitionPage) -> None:
         """The history must not change under a reader: it would mix two."""
-        if self._observer is None:
-            self._observer = Observer()
-            top = min(self._next or page.head, page.head) if self._backwards else self._next - 1
-            self._observer.move(page.epochs, max(min(top, page.head), 0))
-            if self._last is None:
-                self._last = 1 if self._backwards else page.head
-        must_be_there = self._observer.position
-        common = self._observer.common(page.epochs, page.head)
+        observer = self._observer or self._begin(page)
+        must_be_there = observer.position
+        common = observer.common(page.epochs, page.head)
         if not self._backwards and self._last is not None and self._last > page.head:
             common, must_be_there = min(common, page.head), self._last
         if common < must_be_there:
             raise EventsMissing(f"partition {self.partition} (lost while it was read)", common + 1, must_be_there)
-        if not self._backwards:
-            self._observer.move(page.epochs, page.entries.last_position if page.entries else must_be_there)
+        going_on = bool(page.entries) and not self._backwards
+        observer.move(page.epochs, page.entries.last_position if going_on else must_be_there)
+        if page.epochs is not None:
+            self._bound = page.bound  # in an unchanged history the older one holds, and is lower
 
     def _advance(self, entries: Entries) -> None:
         if not entries:

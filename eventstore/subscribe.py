@@ -30,6 +30,7 @@ from eventstore.errors import Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.pages import PartitionPage, ask, partition_page
+from eventstore.spans import NO_BOUND
 from eventstore.wakeup import Reader, Wakeup
 from infrastructure import lua
 from infrastructure.tasks import together
@@ -73,11 +74,12 @@ def subscribe(
 class _Source:
     """One partition: how far it was read, what is known of it, what is held."""
 
-    __slots__ = ("head", "lane", "look", "observer", "partition", "promised_head", "promised_time")
+    __slots__ = ("bound", "head", "lane", "look", "observer", "partition", "promised_head", "promised_time")
 
     def __init__(self, partition: int, place: Place) -> None:
         self.partition = partition
         self.observer = Observer(place)
+        self.bound = NO_BOUND  # with the observer's chain from one look
         self.look = True
         self.head = 0
         self.forget()
@@ -222,7 +224,13 @@ class Subscription:
     async def _page(self, source: _Source) -> PartitionPage:
         following = source.observer.position + 1
         return await partition_page(
-            self._log, source.partition, following, events=self._events, size=self._bytes, known=source.observer.chain
+            self._log,
+            source.partition,
+            following,
+            events=self._events,
+            size=self._bytes,
+            known=source.observer.chain,
+            bound=source.bound,
         )
 
     async def _accept(self, source: _Source, page: PartitionPage) -> None:
@@ -231,7 +239,7 @@ class Subscription:
         if common < observer.position:
             await self._step_back(source, page, common)
             return
-        source.look, source.head = False, page.head
+        source.look, source.head, source.bound = False, page.head, page.bound
         observer.move(page.epochs, entries[-1].position if entries else observer.position)
         source.lane.show(entries)
         source.keep_promise()
@@ -244,6 +252,7 @@ class Subscription:
         await self._report(LostEvents(self._observer, p, epoch, common + 1, position))
         source.forget()
         source.observer.move(page.epochs, common)
+        source.bound = page.bound
         self._places[p] = source.observer.place
 
     async def _report(self, lost: LostEvents) -> None:

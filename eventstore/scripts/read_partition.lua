@@ -6,8 +6,9 @@
 --       | events at most | bytes at most (one event comes in any case) | 1 for backwards
 --       | the newest of the epochs that the reader knows (empty: none; -: none need be told)
 --       | the epochs, as the reader knows them, of the positions to begin and to end with
--- returns head position, its epoch, all epochs (nothing if the reader knows them), then for each run of consecutive
---       positions in one epoch { id of the first, id of the last, value, value, ... }
+-- returns head position, its epoch, all epochs (nothing if the reader knows them), bytes of the largest event (nothing
+--       if an older release began the log), then for each run of consecutive positions in one epoch { id of the first,
+--       id of the last, value, value, ... }
 -- errors NOPARTITION: the partition was never made. READONLY: this server is a replica, which may lag behind what its
 --       primary has shown; the reader would take that for loss.
 --
@@ -28,13 +29,13 @@ local STEP = 16
 if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
   return redis.error_reply('READONLY a replica cannot tell what the log holds')
 end
-local head = redis.call('HMGET', head_key, 'pos', 'noted')
+local head = redis.call('HMGET', head_key, 'pos', 'noted', 'largest')
 if not head[1] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
 local position, noted = tonumber(head[1]), head[2]
 local text = known ~= noted and known ~= '-' and (redis.call('HGET', head_key, 'epochs') or '')
-local page = { position, noted or '0', text }
+local page = { position, noted or '0', text, head[3] }
 
 if backwards then
   first = first == 0 and position or math.min(first, position)
