@@ -1,8 +1,9 @@
 """Async iterators for code that is not async: what is ready comes over in one hop, the rest when it is asked for.
 
 In the loop a pump drives the iterator, in one task of its own: an `__anext__` cannot be given up and taken up again.
-It goes as far as the iterator goes without waiting, at most 64 items ahead of who takes them (at 40 us a hop, 0.6 us
-an item), and what was read behind them is bounded by the iterator itself.
+It goes as far as the iterator goes without waiting, for 2 ms at most and no further than 512 items ahead of who takes
+them: 40 us a hop are little for so many, the loop answers others meanwhile, and in that time no more than some 20 MiB
+are made of large events. What was read behind them is bounded by the iterator itself.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from eventstore.envelope import RecordedEvent
@@ -17,7 +19,8 @@ from eventstore.errors import Unavailable
 from eventstore.loop_thread import LoopThread
 
 T = TypeVar("T")
-AT_ONCE = 64  # the largest events have 1 MiB
+ITEMS_AT_ONCE = 512
+SECONDS_AT_ONCE = 0.002
 
 
 class Pump(Generic[T]):
@@ -70,11 +73,14 @@ class Pump(Generic[T]):
         self._news.set()
 
     async def _drive(self) -> None:
+        until = 0.0
         try:
             async for item in self._source:
+                if not self._ready:
+                    until = perf_counter() + SECONDS_AT_ONCE
+                    self._news.set()
                 self._ready.append(item)
-                self._news.set()
-                if len(self._ready) >= AT_ONCE:
+                if len(self._ready) >= ITEMS_AT_ONCE or perf_counter() > until:
                     self._room.clear()
                     await self._room.wait()
             self._is_over = True
@@ -92,15 +98,19 @@ class SyncReading:
     def __init__(self, loop: LoopThread, events: AsyncGenerator[RecordedEvent, None]) -> None:
         self._loop, self._pump = loop, Pump(events, events.aclose)
         self._fetched: deque[RecordedEvent] = deque()
-        self._turn = Turn()
+        self._turn = threading.Lock()
 
     def __iter__(self) -> "SyncReading":
         return self
 
     def __next__(self) -> RecordedEvent:
         if not self._fetched:
-            with self._turn:
+            if not self._turn.acquire(blocking=False):
+                raise in_use()
+            try:
                 self._loop.call(self._fetch)
+            finally:
+                self._turn.release()
         if not self._fetched:
             raise StopIteration
         return self._fetched.popleft()
@@ -119,18 +129,9 @@ class SyncReading:
             self._loop.aside(self._pump.aclose)
 
 
-class Turn:
-    """Refuses the second thread: what it would be given might come before what the first one still has to use."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("events are iterated by one thread at a time")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+def in_use() -> RuntimeError:
+    """For the second thread: what it would be given might come before what the first one still has to use."""
+    return RuntimeError("events are iterated by one thread at a time")
 
 
 def end(loop: LoopThread, pump: Pump[Any]) -> None:

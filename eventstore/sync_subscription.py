@@ -1,5 +1,6 @@
 """A subscription for code that is not async."""
 
+import threading
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest, Unavailable
 from eventstore.loop_thread import LoopThread
 from eventstore.subscribe import Subscription
-from eventstore.sync_iteration import Pump, Turn, end
+from eventstore.sync_iteration import Pump, end, in_use
 
 
 class SyncSubscription:
@@ -28,7 +29,7 @@ class SyncSubscription:
         self._behind = subscription.cursor
         """Where all that was fetched is delivered."""
         self._taken = self._delivered = 0
-        self._turn = Turn()
+        self._turn = threading.Lock()
         self._is_closed = False
 
     @property
@@ -84,18 +85,23 @@ class SyncSubscription:
 
     def _next(self, seconds: float | None) -> RecordedEvent | None:
         """None if the time is over, or all is."""
-        with self._turn:
+        if not self._turn.acquire(blocking=False):
+            raise in_use()
+        try:
             if not self._fetched and not self._is_closed:
                 self._loop.call(partial(self._fetch, seconds))
-            if not self._fetched or self._is_closed:
-                return None
-            event = self._fetched.popleft()
-            if self._fetched:
-                self._places[event.partition] = event.epoch, event.position
-            else:
-                self._places = list(self._behind.places)
-            self._delivered += 1
-            return event
+            return self._deliver() if self._fetched and not self._is_closed else None
+        finally:
+            self._turn.release()
+
+    def _deliver(self) -> RecordedEvent:
+        event = self._fetched.popleft()
+        if self._fetched:
+            self._places[event.partition] = event.epoch, event.position
+        else:
+            self._places = list(self._behind.places)
+        self._delivered += 1
+        return event
 
     async def _fetch(self, seconds: float | None) -> None:
         """Puts them where they are found although the thread that waits is interrupted when they have come."""

@@ -80,16 +80,16 @@ def test_history_goes_on_into_live(server: Server, store: SyncEventStore, order:
 @ORDERS
 def test_the_cursor_resumes_after_what_was_delivered_at_any_moment(store: SyncEventStore, order: str) -> None:
     for p in range(4):
-        fill(store, stream_in(p, 4), *range(100 * p, 100 * p + 50))
-    for n in (0, 1, 63, 64, 65, 130, 199, 200):
+        fill(store, stream_in(p, 4), *range(200 * p, 200 * p + 150))
+    for n in (0, 1, 300, 511, 512, 513, 599, 600):
         with store.subscribe(order=order) as first:  # type: ignore[arg-type]
             before = take(first, n)
             between = first.cursor
             assert sum(position for _, position in between.places) == n
         assert first.cursor == between
         with store.subscribe(order=order, cursor=first.cursor) as second:  # type: ignore[arg-type]
-            assert not set(before) & set(after := take(second, 200 - n))
-            assert len(set(before) | set(after)) == 200
+            assert not set(before) & set(after := take(second, 600 - n))
+            assert len(set(before) | set(after)) == 600
 
 
 def test_what_the_filter_leaves_out_counts_as_delivered(store: SyncEventStore) -> None:
