@@ -32,8 +32,10 @@ async def store(server: Server) -> AsyncIterator[EventStore]:
         yield store
 
 
-async def of_partition(store: EventStore, known: Chain | None, first: int, last: int = 0, **how: bool) -> PartitionPage:
-    return await partition_page(store.log, 0, first, last, known=known, **how)
+async def of_partition(
+    store: EventStore, known: Chain | None, first: int, last: int = 0, *, backwards: bool = False
+) -> PartitionPage:
+    return await partition_page(store.log, 0, first, last, known=known, backwards=backwards)
 
 
 async def of_stream(store: EventStore, known: Chain | None, first: int, *, backwards: bool = False) -> StreamPage:
