@@ -15,7 +15,7 @@ _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 _KEYS_BEHIND_SUBCOMMAND = {b"XGROUP", b"XINFO", b"MEMORY", b"OBJECT"}
-_WITHOUT_KEYS = {b"INFO", b"TIME"}
+_WITHOUT_KEYS = {b"INFO", b"SCAN", b"TIME"}
 
 
 class Call(Struct, frozen=True):
