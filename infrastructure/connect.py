@@ -23,7 +23,7 @@ __all__ = ["Command", "Redis", "Reply", "connect", "refusal"]
 
 Revive = Callable[[], Awaitable[None]]
 _ELSEWHERE = {"MOVED", "ASK", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED"}
-_WAITS = {"WAIT", "WAITAOF"}
+_OF_THE_NODE = {"WAIT", "WAITAOF", "CONFIG"}  # have no key: they follow the write that they are asked about
 _SENTINEL_CONNECTIONS = 2
 
 
@@ -65,7 +65,7 @@ class Redis:
 
         After a reply that says that the key is served elsewhere (MOVED, READONLY, ...), and after a failed connection,
         the next call asks anew who serves it. A command that is refused with ASK has surely not run: it goes where ASK
-        said, with the WAIT or WAITAOF of its call.
+        said, with what its call asks of the node: WAIT, WAITAOF, CONFIG.
         """
         return await self._run(key, commands, longer_by=longer_by, blocking=False)
 
@@ -124,17 +124,19 @@ class Redis:
         blocking: bool,
     ) -> None:
         """Sends what was refused with ASK where that said, and puts the replies into their places. Each command by
-        itself: of the keys of one call some may have moved and others not. What waits for replicas or the disk follows
-        the write that it is for."""
+        itself: of the keys of one call some may have moved and others not. What tells of replicas or the disk follows
+        the write that it is about."""
         target = next(iter(asked.values()))  # a slot moves to one node
-        places = [i for i, command in enumerate(commands) if i in asked or command[0] in _WAITS]
+        places = [i for i, command in enumerate(commands) if i in asked or command[0] in _OF_THE_NODE]
         words = [[("ASKING",), commands[i]] if i in asked else [commands[i]] for i in places]
         try:
             answers = await self._exchange(
                 target, [command for group in words for command in group], longer_by=longer_by, blocking=blocking
             )
         except Unavailable as error:
-            error.maybe_ran = error.maybe_ran or len(asked) < len(commands)
+            error.maybe_ran = error.maybe_ran or any(
+                i not in asked and command[0] not in _OF_THE_NODE for i, command in enumerate(commands)
+            )
             raise
         last = -1
         for place, group in zip(places, words, strict=True):

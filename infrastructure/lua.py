@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from infrastructure.errors import Unavailable
 from infrastructure.refusals import code_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ async def call_all(
     unknown = [i for i in range(len(calls)) if _is_unknown(replies[i])]
     if unknown:
         again = [("EVAL", script.source, *rests[i]) for i in unknown]
-        answers = await redis.run(first_key, *again, *then, longer_by=longer_by)
+        try:
+            answers = await redis.run(first_key, *again, *then, longer_by=longer_by)
+        except Unavailable as error:
+            error.maybe_ran = error.maybe_ran or len(unknown) < len(calls)
+            raise
         for place, answer in zip((*unknown, *range(len(calls), len(replies))), answers, strict=True):
             replies[place] = answer
     return replies

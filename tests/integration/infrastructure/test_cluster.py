@@ -98,6 +98,16 @@ async def test_a_script_that_goes_where_ask_said_is_loaded_there_and_waited_for(
     assert target.calls_of("wait") >= 2
 
 
+async def test_what_is_asked_of_a_node_behind_a_write_is_asked_where_ask_sent_the_write(
+    redis: Redis, nodes: list[Server]
+) -> None:
+    key, source, target = _move_plan(nodes)
+    target.admin("CONFIG", "SET", "appendfsync", "no")
+    _begin_move(key, source, target)
+    asked = ("CONFIG", "GET", "appendfsync")
+    assert await redis.run(key, ("INCR", key), asked) == [1, [b"appendfsync", b"no"]]
+
+
 async def test_a_command_that_ask_leads_to_a_dead_node_may_have_run_only_if_another_did(
     redis: Redis, nodes: list[Server]
 ) -> None:
@@ -108,7 +118,7 @@ async def test_a_command_that_ask_leads_to_a_dead_node_may_have_run_only_if_anot
     target.process.kill()
     target.process.wait()
     with pytest.raises(Unavailable) as caught:
-        await redis.run(gone, ("INCR", gone))
+        await redis.run(gone, ("INCR", gone), ("WAIT", 0, 1))
     assert not caught.value.maybe_ran
     with pytest.raises(Unavailable) as caught:
         await redis.run(here, ("INCR", here), ("INCR", gone))

@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
-from infrastructure.connect import Redis, connect
+from infrastructure.connect import Command, Redis, Reply, connect
 from infrastructure.errors import EventStoreError, Unavailable
-from infrastructure.lua import Script, call
+from infrastructure.lua import Script, call, call_all
 from infrastructure.refusals import code_of
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
@@ -171,6 +171,29 @@ async def test_a_script_is_called_by_hash_and_sent_again_after_the_server_forgot
     server.admin("SCRIPT", "FLUSH")
     assert await call(redis, COUNT, ["n"], ["any", b"bytes", 7], ("WAIT", 0, 0)) == [4, 0]
     assert (server.calls_of("eval"), server.calls_of("incr")) == (2, 4)
+
+
+async def test_a_script_that_has_run_leaves_a_doubt_when_those_beside_it_cannot_be_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody empties the cache of scripts between two calls of one exchange; then the server is gone."""
+    async with redis_server() as server, connect(server.settings) as redis:
+        await call(redis, COUNT, ["a"], [])
+        run = redis.run
+
+        async def interrupted(key: str, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+            monkeypatch.undo()
+            replies = await run(key, commands[0], longer_by=longer_by)
+            server.admin("SCRIPT", "FLUSH")
+            replies += await run(key, *commands[1:], longer_by=longer_by)
+            server.process.kill()
+            server.process.wait()
+            return replies
+
+        monkeypatch.setattr(redis, "run", interrupted)
+        with pytest.raises(Unavailable) as caught:
+            await call_all(redis, COUNT, [(["a"], []), (["b"], [])])
+        assert caught.value.maybe_ran
 
 
 async def test_an_error_of_the_script_stays_in_its_place(redis: Redis) -> None:
