@@ -51,6 +51,7 @@ class Append(Struct, frozen=True, gc=False):
     own_ids: bool
     cause_at: int
     events: int
+    """With the checks, for what waits is bounded by it."""
     size: int
 
     @property
@@ -92,8 +93,9 @@ def encode(
     if size > limits.max_call_bytes:
         raise TooLarge("the call's size in bytes", size, limits.max_call_bytes, "max_call_bytes")
     parts += [Part(stream, expected.checked(wanted), "", (), ()) for stream, wanted in checks.items()]
+    size += sum([len(stream.encode()) for stream in checks])
     cause_at = max([c.recorded_at for c in causes]) if causes else 0
-    return Append(_one_partition(parts, partitions), parts, own_ids, cause_at, len(new), size)
+    return Append(_one_partition(parts, partitions), parts, own_ids, cause_at, len(new) + len(checks), size)
 
 
 def checked_many(appends: Sequence[StreamAppend], checks: Mapping[str, ExpectedVersion], limits: LogSettings) -> None:
@@ -149,6 +151,12 @@ def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
     if metadata is not None and not isinstance(metadata, Metadata):
         raise InvalidRequest(
             f"metadata is a {type(metadata).__name__}", field="metadata", remedy="give eventstore.Metadata(...)"
+        )
+    if metadata is not None and not isinstance(metadata.priority, Priority):
+        raise InvalidRequest(
+            f"the priority {metadata.priority!r} is none",
+            field="metadata.priority",
+            remedy="give eventstore.Priority.HIGH",
         )
     return metadata
 

@@ -27,7 +27,7 @@ def receipts_or_error(append: Append, verdict: Sequence[Reply]) -> Receipts | Ev
             return WrongExpectedVersion(first.stream, first.expected, first.actual, tuple(further))
         case [b"id", part, place, why, stream, version, position]:
             known = append.parts[part].ids[place]
-            return IdConflict(known, stream.decode(), version, append.partition, position, _WHY[why])
+            return IdConflict(known, stream.decode(errors="replace"), version, append.partition, position, _WHY[why])
         case [b"drift", server_at]:
             return ClockDrift(append.stream, append.cause_at, server_at)
         case [b"damaged", detail]:

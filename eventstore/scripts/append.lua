@@ -13,7 +13,7 @@
 --       "drift", TIME of the server
 --       "damaged", why it cannot be appended: a key is of another type, an entry is missing
 --       Parts and events are counted from 0.
--- errors NOPARTITION: the partition was never made. Nothing is written.
+-- errors NOPARTITION: the partition was never made, or its head is damaged; READONLY. Nothing is written.
 --
 -- PROTOCOLS: order of checks in section 0, epochs in section 6.
 
@@ -40,6 +40,10 @@ local head = call('HMGET', head_key, 'replid', 'number', 'noted', 'pos', 'last',
   'largest')
 if not head[4] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
+end
+-- A field that is not there would end the script midway, with events that the head does not count.
+for i = 1, 8 do
+  if not head[i] then return redis.error_reply('NOPARTITION ' .. head_key .. ' is incomplete') end
 end
 local now = microseconds()
 local replid, number = current_epoch(head[1], head[2], now)
@@ -346,5 +350,10 @@ if wrote then
   end
   if #noted_ids > 0 then note_ids() end
 end
-if acknowledged then call('HSET', unpack(fields)) end
+if acknowledged then
+  call('HSET', unpack(fields))
+elseif string.find(call('INFO', 'replication'), 'role:slave', 1, true) then
+  -- A primary that was demoted and keeps its connections: what it still has refuses nobody.
+  return redis.error_reply('READONLY only a primary knows the versions of now')
+end
 return verdicts

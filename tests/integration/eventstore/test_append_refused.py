@@ -40,6 +40,10 @@ def digest(server: Server) -> Any:
     return server.admin("DEBUG", "DIGEST")
 
 
+def _hasty(priority: Any) -> NewEvent:
+    return NewEvent(data=Noted(1), metadata=Metadata(priority=priority))
+
+
 ONE = [Noted(1)]
 BAD_INPUT: dict[str, tuple[dict[str, Any], type[EventStoreError], str]] = {
     "no event": ({"events": []}, InvalidRequest, "events"),
@@ -72,6 +76,8 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], type[EventStoreError], str]] = {
     "metadata as a dict": ({"metadata": {"actor": "anna"}}, InvalidRequest, "metadata"),
     "an empty actor": ({"metadata": Metadata(actor="")}, InvalidEvent, "metadata.actor"),
     "a long correlation": ({"metadata": Metadata(correlation_id="x" * 1_025)}, InvalidEvent, "metadata.correlation_id"),
+    "a priority that is text": ({"metadata": _hasty("HIGH").metadata}, InvalidRequest, "metadata.priority"),
+    "an event's priority that is text": ({"events": [_hasty("HIGH")]}, InvalidRequest, "metadata.priority"),
     "a header that is no text": ({"metadata": Metadata(headers={"n": 1})}, InvalidEvent, "metadata"),  # type: ignore[dict-item]
     "headers that are not UTF-8": ({"metadata": Metadata(headers={"n": "\ud800"})}, InvalidEvent, "metadata"),
     "large headers": ({"metadata": Metadata(headers={"n": "x" * 17_000})}, TooLarge, "events"),

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from eventstore import EventStore, OutcomeUnknown, Receipt, Unavailable
+from eventstore import EventStore, OutcomeUnknown, Receipt, Unavailable, WrongExpectedVersion
 from infrastructure.server_program import find_program
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import Noted, open_store
@@ -146,6 +146,18 @@ async def _refusal(store: EventStore) -> Unavailable:
         except Unavailable as error:
             return error
     raise AssertionError("the server took the append")
+
+
+async def test_what_a_demoted_primary_still_has_refuses_no_append(server: Server) -> None:
+    """Only the primary of now knows at which version a stream is."""
+    async with open_store(server) as store:
+        await store.append("order-1", [Noted(1)])
+        async with made_a_replica(server):
+            with pytest.raises(Unavailable) as caught:
+                await store.append("order-1", [Noted(2)], expected=0, timeout_seconds=NO_PATIENCE_SECONDS)
+        assert (caught.value.reason, caught.value.maybe_ran) == ("read-only", False)
+        with pytest.raises(WrongExpectedVersion):
+            await store.append("order-1", [Noted(2)], expected=0)
 
 
 @pytest.mark.parametrize("trouble", [full_memory, made_a_replica, failing_disk])

@@ -1,14 +1,17 @@
 """What somebody else has broken: the log says so, and neither writes on over it nor gives a receipt for what no reader
 would find."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
 
+import anyio
 import pytest
 
-from eventstore import EventStore, EventStoreError, LogDamaged, Metadata, Priority, Unavailable
+from eventstore import EventStore, EventStoreError, LogDamaged, Metadata, NewEvent, Priority, Unavailable
+from tests.support.logs import stream_in
 from tests.support.recorded import is_at_its_place, recorded
 from tests.support.servers import Server, redis_server
-from tests.support.stores import Noted, open_store, settings_of
+from tests.support.stores import Noted, open_store, rewrite, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +78,41 @@ async def test_a_log_without_its_head_is_not_begun_anew_over_its_events(server: 
         with pytest.raises(LogDamaged, match="head does not exist"):
             await store.append("order-1", [Noted(2)])
     assert len(recorded(server, store.log)) == 1
+
+
+@pytest.mark.parametrize("field", ["replid", "number", "noted", "pos", "last", "bucket", "age", "at"])
+async def test_a_head_that_lacks_something_stops_the_log_before_anything_is_written(
+    store: EventStore, server: Server, field: str
+) -> None:
+    before, key = recorded(server, store.log), store.log.keys.head(0)
+    kept = server.admin("HGET", key, field)
+    server.admin("HDEL", key, field)
+    with pytest.raises(LogDamaged, match="head"):
+        await store.append("order-1", [Noted(3)])
+    assert recorded(server, store.log) == before
+    server.admin("HSET", key, field, kept)
+    assert (await store.append("order-1", [Noted(3)])).version == 3
+
+
+async def test_an_unreadable_name_of_a_stream_is_told_to_whom_it_concerns_alone(server: Server) -> None:
+    """Who gives the id of an event that somebody has written over is told of a conflict with it."""
+    event, outcomes = NewEvent(id=UUID(int=1), data=Noted(1)), dict[str, object]()
+
+    async def append(store: EventStore, stream: str, events: Sequence[object]) -> None:
+        try:
+            outcomes[stream] = (await store.append(stream, events)).version
+        except EventStoreError as error:
+            outcomes[stream] = error.code
+
+    async with open_store(server) as store:
+        mine, same, another = (stream_in(0, 4, name) for name in ("mine", "same", "another"))
+        beside = stream_in(2, 4)  # whose appends go to the server together with those of partition 0
+        await store.append(mine, [event])
+        rewrite(server, store.log.keys.events(0), lambda _, value: value.replace(mine.encode(), b"\xff" * len(mine)))
+        async with anyio.create_task_group() as tasks:
+            for stream, events in ((same, [event]), (another, [Noted(2)]), (beside, [Noted(3)])):
+                tasks.start_soon(append, store, stream, events)
+    assert outcomes == {same: "id-conflict", another: 1, beside: 1}
 
 
 async def test_a_log_that_was_flushed_says_so_to_those_who_have_it_open(store: EventStore, server: Server) -> None:

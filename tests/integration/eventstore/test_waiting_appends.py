@@ -18,6 +18,7 @@ from eventstore import (
     OutcomeUnknown,
     Overloaded,
     Receipt,
+    StreamAppend,
     Unavailable,
     WrongExpectedVersion,
 )
@@ -125,6 +126,26 @@ async def test_what_waits_is_bounded_in_bytes_too(store: EventStore, server: Ser
             assert "bytes wait" in error.detail
             await results.start(3)
     assert results.of_kind(Receipt) == {1, 3}
+
+
+async def test_checks_count_as_events_and_their_names_as_bytes(store: EventStore, server: Server) -> None:
+    """They are kept until the script looks at each."""
+    outcomes: list[tuple[Receipt, ...] | str] = []
+
+    async def append(stream: str, checks: dict[str, int]) -> None:
+        try:
+            outcomes.append(await store.append_many([StreamAppend(stream, [Noted(1)])], checks=checks))
+        except Overloaded as error:
+            outcomes.append(error.detail)
+
+    few, long = {f"few-{i}": 0 for i in range(10)}, {f"{'x' * 500}-{i}": 0 for i in range(8)}
+    async with anyio.create_task_group() as tasks:
+        with stalled(server):
+            for stream, checks in (("order-1", few), ("order-2", few), ("order-3", long)):
+                tasks.start_soon(append, stream, checks)
+            await until(lambda: len(outcomes) == 2)
+    assert [str(each).partition(" wait")[0].split()[1] for each in outcomes[:2]] == ["events", "bytes"]
+    assert await store.version("order-1") == 1
 
 
 async def test_who_has_left_makes_room(store: EventStore, server: Server) -> None:
