@@ -69,9 +69,11 @@ class Fold(Generic[S]):
         self.state_type = _state_type(state_type, returned, initial)
         self.event_types = tuple(dict.fromkeys(_structs(taken)))
         self._may_be_none = initial is None or self.state_type in (Any, object) or NoneType in _members(self.state_type)
-        if snapshot_every is not None and self.unfit is not None:
+        # not `self.unfit`: functions that stand below this in the module would belong to no identity
+        unfit = None if snapshot_every is None else self._tell()[1]
+        if unfit is not None:
             raise InvalidRequest(
-                f"this state cannot be kept in a snapshot: {self.unfit}",
+                f"this state cannot be kept in a snapshot: {unfit}",
                 field="snapshot_every",
                 remedy="use types that msgspec knows, such as Structs, and say state_type=...; or no snapshot_every",
             )
@@ -117,11 +119,20 @@ class Fold(Generic[S]):
 
     @cached_property
     def decode(self) -> Callable[[bytes], S]:
-        """A state from its snapshot. Raises what msgspec raises, and what the types of the user do."""
+        """A state from MessagePack. Raises what msgspec raises, and what the types of the user do."""
         return msgspec.msgpack.Decoder(self.state_type).decode
 
     @cached_property
+    def decode_json(self) -> Callable[[bytes], S]:
+        """A state from JSON, as `decode`; TypeError for a type that JSON does not hold."""
+        return msgspec.json.Decoder(self.state_type).decode
+
+    @cached_property
     def _told(self) -> tuple[str, str | None]:
+        return self._tell()
+
+    def _tell(self) -> tuple[str, str | None]:
+        """Identity, and why there is none."""
         if self.state_type is NoneType:
             return "", "initial is None, and nothing tells the type of later states"
         try:

@@ -1,6 +1,7 @@
 """Snapshots: used where they are surely the fold of what the log holds, and otherwise put aside."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -340,6 +341,24 @@ async def test_a_state_that_would_come_back_as_another_is_not_kept(server: Serve
     with pytest.raises(InvalidRequest, match=r"it comes back as another: Loose\(seen=\[1\]\)"):
         await store.snapshot("account-1", Fold(Loose(), collect))
     assert (await store.load("account-1", Fold(Loose(), collect, snapshot_every=1))).state == Loose({1})
+
+
+class Seen(Struct, frozen=True):
+    at: datetime | None = None
+    days: int = 0
+
+
+async def test_a_rule_finds_the_same_day_after_a_snapshot_as_without_one(store: EventStore) -> None:
+    def count(state: Seen, event: Seen) -> Seen:
+        is_another = state.at is None or event.at is None or event.at.date() != state.at.date()
+        return Seen(event.at, state.days + is_another)
+
+    night = datetime(2026, 3, 2, 0, 30, tzinfo=timezone(timedelta(hours=2)))  # in UTC it is the day before
+    await store.append("visitor-1", [Seen(night)])
+    assert await store.snapshot("visitor-1", Fold(Seen(), count)) == 1
+    await store.append("visitor-1", [Seen(night.replace(hour=9))])
+    loaded = await store.load("visitor-1", Fold(Seen(), count))
+    assert (loaded.snapshot_version, loaded.state.days) == (1, 1)
 
 
 async def test_a_state_of_events_that_this_process_does_not_know_is_not_kept(server: Server, store: EventStore) -> None:
