@@ -94,7 +94,12 @@ async def _log(redis: Redis, settings: Settings) -> list[Check]:
     fixed, window_us = (int(value) if value is not None else None for value in stored)
     if fixed is None or window_us is None:
         return [rules.partitions(None, 0, limits.prefix), rules.clock(0)]
-    ahead = await _ahead(redis, Keys(limits.prefix, fixed), fixed)
+    try:
+        ahead = await _ahead(redis, Keys(limits.prefix, fixed), fixed)
+    except Unavailable as error:
+        if error.reason != "permission":
+            raise
+        return [Check("log", "WARN", f"cannot be looked at: {error.detail}", error.remedy)]
     unlike = rules.unlike(limits, fixed, window_us)
     return [rules.partitions(fixed, len(ahead), limits.prefix, unlike), rules.clock(max(ahead, default=0))]
 
@@ -106,8 +111,10 @@ async def _ahead(redis: Redis, keys: Keys, count: int) -> list[int]:
 
     async def look(group: Sequence[str]) -> list[int]:
         asked: list[Command] = [("HGET", head, "last") for head in group]
-        (seconds, microseconds), *lasts = await settled(redis, group[0], ("TIME",), *asked)
-        now = int(seconds) * 1_000_000 + int(microseconds)
+        time, *lasts = await settled(redis, group[0], ("TIME",), *asked)
+        if isinstance(time, ResponseError):
+            raise refusal(time)
+        now = int(time[0]) * 1_000_000 + int(time[1])
         return [int(last) - now for last in lasts if isinstance(last, bytes) and last.isdigit()]
 
     return [each for some in await together([partial(look, group) for group in groups]) for each in some]

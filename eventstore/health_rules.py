@@ -1,5 +1,6 @@
 """What must be so on a server that keeps a log: one rule each, from what the server says of itself. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -89,8 +90,8 @@ def durability(facts: Facts) -> Check:
     wanted = facts.wanted
     if wanted == "fsync":
         return _fsync(facts)
-    if wanted is not None and wanted.startswith("replicas:"):
-        return _replicas(facts, int(wanted.partition(":")[2]))
+    if found := re.fullmatch(r"replicas:(\d+)", wanted or ""):
+        return _replicas(facts, int(found[1]))
     kept = _kept(facts)
     if wanted is None and not facts.keeps_a_file:
         return Check("durability", "WARN", f"{kept}: a restart loses events", "CONFIG SET appendonly yes")

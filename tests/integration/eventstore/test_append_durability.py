@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore import DurabilityNotReached, NewEvent, Unavailable
+from eventstore import DurabilityNotReached, InvalidRequest, NewEvent, Unavailable
 from infrastructure.server_program import find_program
 from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
@@ -64,6 +64,15 @@ async def test_fsync_is_refused_at_start_where_the_server_cannot_give_it(
         assert caught.value.reason == "unsupported"
         assert "CONFIG SET" in str(caught.value.remedy)
         assert server.admin("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("wanted", ["replicas:x", "replicas:0", "replicas:", "1", "disk"])
+async def test_a_level_that_is_none_is_refused_at_start(wanted: str) -> None:
+    async with redis_server() as server:
+        with pytest.raises(InvalidRequest, match="is unknown") as caught:
+            async with open_store(server.settings, durability=wanted):
+                pass
+        assert "replicas:N" in str(caught.value.remedy)
 
 
 async def test_without_a_wish_the_level_is_what_the_server_gives() -> None:

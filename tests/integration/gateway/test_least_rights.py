@@ -186,6 +186,18 @@ async def test_a_reader_of_the_reference_reads_everything_and_appends_nothing(ma
         assert (machine.server.admin("DBSIZE"), machine.server.calls_of("hset")) == before
 
 
+async def test_without_time_the_right_is_named_where_the_log_is_made_already(machine: Machine) -> None:
+    async with EventStore.open(settings=machine.as_user("eventstore"), types=TYPES):
+        settings = machine.as_user("eventstore", "-time")
+    with pytest.raises(Unavailable, match="rights: this user may not run: time") as caught:
+        async with EventStore.open(settings=settings):
+            pass
+    assert caught.value.reason == "permission"
+    checks = {check.name: check for check in await actions.check_server(settings)}
+    assert (checks["rights"].status, checks["log"].status) == ("FAIL", "WARN")
+    assert "'time'" in checks["log"].detail
+
+
 async def test_a_reader_makes_no_log(machine: Machine) -> None:
     with pytest.raises(Unavailable, match="no log under 'es', and this user may not make one") as caught:
         async with EventStore.open(settings=machine.as_user("reader")):
