@@ -123,6 +123,7 @@ async def _move(nodes: ClusterOfServers, store: EventStore, load: Load, partitio
         await nodes.answer("TRYAGAIN" if step < STEPS - 1 else "ASK")
     while rest := move.left():
         move.step(rest)
+    moved = nodes.errors("MOVED")
     move.end()
-    await nodes.answer("MOVED")
+    await nodes.answer("MOVED", moved)
     await load.wrote(50)

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
-from tests.support.servers import Server, free_port, redis_server, until
+from tests.support.servers import Server, free_port, redis_server, tries, until
 
 NODE_TIMEOUT_MS = 1_000  # after that a node that does not answer counts as failed; a vote takes a second more
 _OPTIONS = {
@@ -49,9 +49,9 @@ class ClusterOfServers:
         """How often the nodes that run have answered so."""
         return sum(_errors(node, code) for node in self.running())
 
-    async def answer(self, code: str) -> None:
-        """Until one of the running nodes has answered so once more."""
-        before = self.errors(code)
+    async def answer(self, code: str, since: int | None = None) -> None:
+        """Until one of the running nodes has answered so once more; `since` is a count that was taken earlier."""
+        before = self.errors(code) if since is None else since
         await until(lambda: self.errors(code) > before)
 
     def running(self) -> list[Server]:
@@ -153,9 +153,13 @@ class Move:
 
 
 async def fail_over(replica: Server, *how: str) -> None:
-    """The orderly exchange of roles; with "TAKEOVER" or "FORCE" without asking the master."""
-    replica.admin("CLUSTER", "FAILOVER", *how)
-    await until(lambda: is_master(replica))
+    """The orderly exchange of roles; with "TAKEOVER" or "FORCE" without asking the master. Asked for again and again:
+    the others do not vote twice for the same shard within two node timeouts."""
+    async for number in tries():
+        if is_master(replica):
+            return
+        if number % 100 == 0:
+            replica.admin("CLUSTER", "FAILOVER", *how)
 
 
 async def kill(node: Server) -> None:

@@ -1,12 +1,13 @@
 """Writers, a subscriber and readers on one log, and what must be true of it when they have ended.
 
 Each writer repeats an append unchanged until it is acknowledged: that it was refused or that its outcome is unknown is
-counted, and is never a loss or a double.
+counted, and is never a loss or a double. Where a failover has taken acknowledged events away (which the test has to
+allow), it goes on at the version that it finds.
 """
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -23,9 +24,13 @@ from eventstore import (
     Receipt,
     RecordedEvent,
     Unavailable,
+    WrongExpectedVersion,
+    audit,
 )
 from eventstore.codec import Entry
 from eventstore.cursor import Place
+from eventstore.epochs import LostEvents
+from eventstore.partitions import partition_of
 from eventstore.read import Order
 from tests.support.servers import until
 from tests.support.stores import Noted
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 WRITERS = 8
 APPEND_SECONDS = 1.0
+Allowed = Collection[tuple[int, int]]
 ORDERS: tuple[Order, ...] = ("partition", "total")
 
 
@@ -75,8 +81,11 @@ class Load:
             kind, n = chance.choice(["own", "shared", "new"]), chance.randint(1, 3)
             if kind == "own":
                 stream = f"own-{writer}-{chance.randrange(8)}"
-                receipt = await self.append(stream, n, versions[stream])
-                versions[stream] = receipt.version
+                try:
+                    versions[stream] = (await self.append(stream, n, versions[stream])).version
+                except WrongExpectedVersion as error:
+                    self.refused["WrongExpectedVersion"] += 1
+                    versions[stream] = error.actual
             elif kind == "shared":
                 await self.append(f"shared-{chance.randrange(8)}", n, Expected.ANY)
             else:
@@ -121,20 +130,30 @@ class Load:
             else:
                 self.reads += 1
 
-    def check(self, entries: Sequence[Entry]) -> None:
+    async def reports(self) -> list[LostEvents]:
+        """What the subscribers have reported as lost, each report once."""
+        found = [entry.data async for entry in audit.entries(self.store) if entry.data.what == "LostEvents"]
+        reports = [LostEvents(entry.who, **entry.facts) for entry in found]
+        assert len({report.id for report in reports}) == len(reports)
+        return reports
+
+    def check(self, entries: Sequence[Entry], *, lost: Collection[LostEvents] = (), allowed: Allowed = ()) -> None:
         """Every acknowledged append is there once, where its receipt says, and nothing else is there; each subscriber
-        saw each event once, in its order."""
+        saw each event once, in its order, and what it saw that is no longer there is what it reported. Of the appends
+        by their numbers, those of `allowed` may have been lost."""
+        assert self.refused["WrongExpectedVersion"] == 0 or allowed
         at = {(entry.partition, entry.position): entry for entry in entries}
         for partition in {entry.partition for entry in entries}:
             positions = [entry.position for entry in entries if entry.partition == partition]
             assert positions == list(range(1, len(positions) + 1))
-        for append in self.appended:
-            assert _found(append.receipt, at) == append.ids
         users = [entry for entry in entries if entry.stream[0] != "$"]
         assert len({entry.id for entry in entries}) == len(entries)
-        assert len(users) == sum(len(append.events) for append in self.appended)
+        kept = [append for append in self.appended if _is_there(append, at)]
+        gone = {i for i, append in enumerate(self.appended) if not _is_there(append, at)}
+        assert gone <= {i for first, last in allowed for i in range(first, last)}
+        assert len(users) == sum(len(append.events) for append in kept)
         for order, events in self.seen.items():
-            _check_seen(order, events, users)
+            _check_seen(order, events, users, [r for r in lost if r.observer == order], self.store.log.partitions)
 
 
 @asynccontextmanager
@@ -154,26 +173,39 @@ async def loaded(load: Load, *, writers: int = WRITERS, readers: int = 1) -> Asy
         following.cancel_scope.cancel()
 
 
-def _found(receipt: Receipt, at: Mapping[Place, Entry]) -> tuple[UUID, ...]:
-    """The ids of the events where a receipt says that they are."""
-    n = len(receipt.ids)
-    found = []
-    for i in range(n):
-        entry = at[receipt.partition, receipt.position - n + 1 + i]
+def _is_there(append: Append, at: Mapping[Place, Entry]) -> bool:
+    """Whether the events of an append are where its receipt says."""
+    receipt, n = append.receipt, len(append.events)
+    for i, event in enumerate(append.events):
+        entry = at.get((receipt.partition, receipt.position - n + 1 + i))
+        if entry is None or (entry.id, entry.epoch) != (event.id, receipt.epoch):
+            return False
         assert (entry.stream, entry.version) == (receipt.stream, receipt.version - n + 1 + i)
-        assert (entry.recorded_at, entry.epoch) == (receipt.recorded_at, receipt.epoch) or i < n - 1
-        found.append(entry.id)
-    return tuple(found)
+        assert entry.recorded_at == receipt.recorded_at
+    return True
 
 
-def _check_seen(order: str, events: Sequence[RecordedEvent], entries: Sequence[Entry]) -> None:
-    assert sorted(map(_place, events)) == sorted(map(_place, entries))
+def _check_seen(
+    order: str,
+    events: Sequence[RecordedEvent],
+    entries: Sequence[Entry],
+    lost: Sequence[LostEvents],
+    partitions: int,
+) -> None:
+    there = {(entry.partition, entry.position): entry.id for entry in entries}
+    kept = [event for event in events if there.get(_place(event)) == event.id]
+    assert sorted(map(_place, kept)) == sorted(there)
     if order == "total":
-        assert list(map(_total, events)) == sorted(map(_total, events))
+        assert list(map(_total, kept)) == sorted(map(_total, kept))
     else:
-        for partition in {event.partition for event in events}:
-            mine = [event.position for event in events if event.partition == partition]
+        for partition in {event.partition for event in kept}:
+            mine = [event.position for event in kept if event.partition == partition]
             assert mine == sorted(mine)
+    reported = Counter((report.partition, at) for report in lost for at in range(report.first, report.last + 1))
+    gone = Counter(_place(event) for event in events if there.get(_place(event)) != event.id)
+    unseen = reported - gone  # entries of system streams, which are read and not delivered
+    assert gone - reported == Counter()
+    assert {partition for partition, _ in unseen} <= {partition_of(audit.STREAM, partitions)}
 
 
 def _place(event: RecordedEvent | Entry) -> tuple[int, int]:
