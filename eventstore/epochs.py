@@ -127,6 +127,10 @@ class Observer:
             return min(self.position, head)
         return common_position(cut(self.chain, self.position), theirs, self.position, head)
 
+    def knows(self, epoch: int, position: int) -> bool:
+        """Whether the entry at a place is part of the history that was read; 0, 0 is part of each."""
+        return self.chain is not None and epoch_at(self.chain, position) == epoch
+
     def move(self, text: bytes | None, position: int) -> None:
         """Goes to a position of the log as it is now."""
         self.chain = self._parsed(text)

@@ -6,7 +6,8 @@
 
 Each step changes the subscription only after its last await, so a step that is cancelled or fails is taken again.
 Before a page is used, the partition's history is compared with the one read so far (epochs.py): what was lost is
-reported, and the reader goes back. A server that is away is waited for, 50 ms to 2 s between two tries.
+reported, and the reader goes back. A server that is away is waited for, 50 ms to 2 s between two tries; so is one that
+cannot take the report as durably as asked.
 
 A subscription asks only when what it held has been taken, so a slow one costs what it holds, whatever is appended
 meanwhile: at most 8,192 events and 16 MiB of them as stored, twice that as objects. `order="total"` holds an event of
@@ -26,7 +27,7 @@ from eventstore.codec import Entry
 from eventstore.cursor import Cursor, Place
 from eventstore.envelope import RecordedEvent
 from eventstore.epochs import LostEvents, Observer
-from eventstore.errors import Unavailable
+from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
 from eventstore.pages import PartitionPage, ask, partition_page
@@ -39,6 +40,7 @@ EVENTS_PER_PARTITION, EVENTS_IN_ALL = 1_024, 8_192
 EVENTS_TO_MERGE, EVENTS_IN_MERGE = 128, 32_768  # of a partition at least: merging 256 times 32 takes twice the time
 BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 16 << 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
+AWAY = (Unavailable, OutcomeUnknown, DurabilityNotReached, Overloaded)  # the last three: of a report that is written
 FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
 
 logger = structlog.get_logger(__name__)
@@ -60,7 +62,8 @@ def subscribe(
     """All events after `cursor` (None: from the first, or from `where.since`), and those to come.
 
     `order="partition"` delivers as events are found, each partition in its order; `"total"` by (recorded_at, partition,
-    position), final and the same for all readers. `on_lost` is awaited before the subscription goes back behind events
+    position), final and the same for all readers; what follows after a failover that has lost events is in order as far
+    as the clocks of the servers agree. `on_lost` is awaited before the subscription goes back behind events
     that it has delivered and a failover has lost; `observer` is its name in the report. Without it a warning is logged.
     A cursor whose epoch the log does not know is such a loss too, and its partition is read from the first event.
     Subscriptions that are given one `wakeup` share its connections.
@@ -89,14 +92,20 @@ class _Source:
         return self.look or self.observer.position < self.head
 
     def keep_promise(self) -> None:
-        """A promise counts once all that was there when it was given has been read."""
-        if self.observer.position >= self.promised_head:
+        """A promise counts once all that was there when it was given has been read. All of it, and not as many
+        positions of what a failover has lost: then another look tells the loss."""
+        epoch, head = self.promised_head
+        if self.observer.position < head:
+            return
+        if self.observer.knows(epoch, head):
             self.lane.promise(self.promised_time)
+        else:
+            self.look = True
 
     def forget(self) -> None:
         """Nothing is held, nothing was promised."""
         self.lane = merge.Lane()
-        self.promised_head, self.promised_time = 0, -1
+        self.promised_head, self.promised_time = (0, 0), -1
 
 
 class Subscription:
@@ -166,8 +175,8 @@ class Subscription:
                     raise StopAsyncIteration
                 try:
                     await self._step()
-                except Unavailable as error:
-                    if error.reason in FINAL:
+                except AWAY as error:
+                    if isinstance(error, Unavailable) and error.reason in FINAL:
                         raise
                     self._tell_away(error)
                     await self._back_off()
@@ -176,7 +185,7 @@ class Subscription:
         finally:
             self._stepping = False
 
-    def _tell_away(self, error: Unavailable) -> None:
+    def _tell_away(self, error: EventStoreError) -> None:
         """Once, and not of a connection that is there again at the next try."""
         self._failures += 1
         if self._failures == 2:
@@ -293,7 +302,7 @@ class Subscription:
         answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
         for source, answer in zip(lagging, answers, strict=True):
             source.promised_head, source.promised_time = answer
-            source.head = max(source.head, source.promised_head)
+            source.head = max(source.head, source.promised_head[1])
             source.keep_promise()
 
     async def _wait(self) -> None:
@@ -316,8 +325,8 @@ def _page_bounds(pages: int) -> tuple[int, int]:
     return min(EVENTS_PER_PARTITION, events), min(BYTES_PER_PARTITION, BYTES_IN_ALL // pages)
 
 
-async def promise(log: Log, partition: int, time_us: int) -> tuple[int, int]:
-    """(head, time): nothing after position `head` will be recorded at or before `time`, which is `time_us` or later.
+async def promise(log: Log, partition: int, time_us: int) -> tuple[Place, int]:
+    """(head, time): nothing after place `head` will be recorded at or before `time`, which is `time_us` or later.
     Raises Unavailable, also if the promise is not as durable as the log's appends: ask again."""
     level = log.durability
     reply, *waits = await ask(
@@ -325,5 +334,5 @@ async def promise(log: Log, partition: int, time_us: int) -> tuple[int, int]:
     )
     if not level.reached(waits):
         raise Unavailable(f"a promise has not reached {level.level} in time", reason="no-replicas", maybe_ran=True)
-    head, time = reply
-    return head, time
+    epoch, position, time = reply
+    return (int(epoch), position), time

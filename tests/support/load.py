@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from eventstore import (
     DurabilityNotReached,
+    EventsMissing,
     EventStore,
     Expected,
     NewEvent,
@@ -32,7 +33,7 @@ from eventstore.cursor import Place
 from eventstore.epochs import LostEvents
 from eventstore.partitions import partition_of
 from eventstore.read import Order
-from tests.support.servers import until
+from tests.support.servers import tries, until
 from tests.support.stores import Noted
 
 if TYPE_CHECKING:
@@ -112,9 +113,15 @@ class Load:
                 mine.append(event)
 
     async def reach_the_end(self, seconds: float = 30) -> None:
-        """Until every subscriber has had the last event."""
-        heads = (await self.store.heads()).places
-        await until(lambda: all(follower.cursor.places == heads for follower in self.followers), seconds)
+        """Until every subscriber has had the last event; the end may still move, for they report what was lost."""
+        async for _ in tries(seconds):
+            heads = (await self.store.heads()).places
+            if all(follower.cursor.places == heads for follower in self.followers):
+                return
+
+    def position(self, order: Order, partition: int) -> int:
+        """How far a subscriber has come in a partition."""
+        return self.followers[ORDERS.index(order)].cursor.places[partition][1]
 
     async def read(self) -> None:
         """Whole reads, one after the other: none shows a gap. While a failover is under way one may be refused."""
@@ -124,7 +131,7 @@ class Load:
                 async for event in self.store.read_all():
                     assert event.position > last[event.partition]
                     last[event.partition] = event.position
-            except Unavailable as error:
+            except (Unavailable, EventsMissing) as error:  # the latter when the log has lost what was being read
                 self.refused[f"read: {type(error).__name__}"] += 1
                 await anyio.sleep(0.01)
             else:
@@ -137,11 +144,18 @@ class Load:
         assert len({report.id for report in reports}) == len(reports)
         return reports
 
-    def check(self, entries: Sequence[Entry], *, lost: Collection[LostEvents] = (), allowed: Allowed = ()) -> None:
+    def check(
+        self,
+        entries: Sequence[Entry],
+        *,
+        lost: Collection[LostEvents] = (),
+        allowed: Allowed = (),
+        final: bool = True,
+    ) -> None:
         """Every acknowledged append is there once, where its receipt says, and nothing else is there; each subscriber
         saw each event once, in its order, and what it saw that is no longer there is what it reported. Of the appends
-        by their numbers, those of `allowed` may have been lost."""
-        assert self.refused["WrongExpectedVersion"] == 0 or allowed
+        by their numbers, those of `allowed` may have been lost. `final`: also the total order was kept."""
+        assert (self.refused["WrongExpectedVersion"], self.refused["read: EventsMissing"]) == (0, 0) or lost
         at = {(entry.partition, entry.position): entry for entry in entries}
         for partition in {entry.partition for entry in entries}:
             positions = [entry.position for entry in entries if entry.partition == partition]
@@ -153,7 +167,8 @@ class Load:
         assert gone <= {i for first, last in allowed for i in range(first, last)}
         assert len(users) == sum(len(append.events) for append in kept)
         for order, events in self.seen.items():
-            _check_seen(order, events, users, [r for r in lost if r.observer == order], self.store.log.partitions)
+            mine = [report for report in lost if report.observer == order]
+            _check_seen(events, users, mine, self.store.log.partitions, total=order == "total" and final)
 
 
 @asynccontextmanager
@@ -186,25 +201,25 @@ def _is_there(append: Append, at: Mapping[Place, Entry]) -> bool:
 
 
 def _check_seen(
-    order: str,
     events: Sequence[RecordedEvent],
     entries: Sequence[Entry],
     lost: Sequence[LostEvents],
     partitions: int,
+    *,
+    total: bool,
 ) -> None:
-    there = {(entry.partition, entry.position): entry.id for entry in entries}
-    kept = [event for event in events if there.get(_place(event)) == event.id]
-    assert sorted(map(_place, kept)) == sorted(there)
-    if order == "total":
+    there = {(entry.partition, entry.epoch, entry.position, entry.id) for entry in entries}
+    kept = [event for event in events if (event.partition, event.epoch, event.position, event.id) in there]
+    gone = [event for event in events if (event.partition, event.epoch, event.position, event.id) not in there]
+    assert sorted(map(_place, kept)) == sorted(map(_place, entries))
+    for partition in {event.partition for event in kept}:
+        mine = [event.position for event in kept if event.partition == partition]
+        assert mine == sorted(mine)
+    if total:
         assert list(map(_total, kept)) == sorted(map(_total, kept))
-    else:
-        for partition in {event.partition for event in kept}:
-            mine = [event.position for event in kept if event.partition == partition]
-            assert mine == sorted(mine)
     reported = Counter((report.partition, at) for report in lost for at in range(report.first, report.last + 1))
-    gone = Counter(_place(event) for event in events if there.get(_place(event)) != event.id)
-    unseen = reported - gone  # entries of system streams, which are read and not delivered
-    assert gone - reported == Counter()
+    unseen = reported - Counter(map(_place, gone))  # entries of system streams, which are read and not delivered
+    assert Counter(map(_place, gone)) - reported == Counter()
     assert {partition for partition, _ in unseen} <= {partition_of(audit.STREAM, partitions)}
 
 

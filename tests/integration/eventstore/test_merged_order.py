@@ -142,16 +142,21 @@ async def test_a_batch_is_asked_for_once_and_only_of_lagging_partitions(server: 
 async def test_a_promise_binds_later_appends(store: EventStore) -> None:
     here = await fill(store, stream_in(2, PARTITIONS), 3)
     time = here.recorded_at + 2_000_000
-    assert await promise(store.log, 2, time) == (3, time)
-    assert await promise(store.log, 2, 5) == (3, time)  # what was promised stays promised
+    assert await promise(store.log, 2, time) == ((here.epoch, 3), time)
+    assert await promise(store.log, 2, 5) == ((here.epoch, 3), time)  # what was promised stays promised
     after = await fill(store, stream_in(2, PARTITIONS), 1)
     assert after.recorded_at > time
+
+
+async def test_a_promise_of_an_empty_partition_begins_before_its_first_event(store: EventStore) -> None:
+    assert await promise(store.log, 2, 5) == ((0, 0), 5)
 
 
 async def test_a_promise_to_another_server_process_fixes_its_epoch(server: Server, store: EventStore) -> None:
     before = await fill(store, stream_in(2, PARTITIONS), 1)
     Failover(server).restart()
-    assert await promise(store.log, 2, before.recorded_at + 10) == (1, before.recorded_at + 10)
+    time = before.recorded_at + 10
+    assert await promise(store.log, 2, time) == ((before.epoch, 1), time)
     head = store.log.keys.head(2)
     number = int(server.admin("HGET", head, "number"))
     assert number > before.epoch

@@ -84,6 +84,25 @@ async def test_what_was_delivered_and_lost_is_reported_before_the_reader_goes_ba
         assert subscription.cursor == await store.heads()
 
 
+async def test_a_promise_of_a_shorter_log_does_not_count_for_what_was_read_before(
+    server: Server, store: EventStore
+) -> None:
+    """What was lost lies in an epoch above the next, as when the clock of the server that takes over is behind: no call
+    that waits tells of the new events."""
+    failover, reports = Failover(server), Reports()
+    here = await fill(store, STREAM, 10)
+    failover.replicated()
+    server.admin("HSET", store.log.keys.head(1), "number", here.epoch + 60_000_000)
+    await fill(store, STREAM, 5, first=11)
+    async with aclosing(follow(store, reports, "total")) as subscription:
+        await take(subscription, 15)
+        failover.happen()
+        await fill(store, STREAM, 3, first=101)
+        await fill(store, stream_in(2, 4), 1, first=201)
+        assert numbers(await take(subscription, 4)) == [101, 102, 103, 201]
+    assert [(lost.partition, lost.first, lost.last) for lost in reports.lost] == [(1, 11, 15)]
+
+
 async def test_a_shorter_log_is_noticed_before_anything_new_is_appended(server: Server, store: EventStore) -> None:
     failover, reports = Failover(server), Reports()
     await fill(store, STREAM, 10)
