@@ -4,7 +4,8 @@ Two folds of one digest make equal states of equal events. The reverse need not 
 or a renamed class, gives another digest; that costs a fold of all events, never a wrong state.
 
 Seen are a function with its defaults, closure and constants, and what of its own package it names directly: functions,
-and plain values such as `RATE = 5`. Not seen is what it reaches through a module or an object (`rates.of(x)`).
+cached ones too, and values such as `RATE = 5`, with the fields of Structs and dataclasses. Not seen is what it reaches
+through a module or an object (`rates.of(x)`).
 """
 
 import datetime
@@ -12,15 +13,18 @@ import decimal
 import enum
 import functools
 import hashlib
+import typing
 import uuid
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec import inspect as types
 
+from eventstore.sameness import fields_of
+
+_Cached: Any = type(functools.cache(len))
 _PLAIN = (
     bool,
     int,
@@ -28,6 +32,7 @@ _PLAIN = (
     complex,
     str,
     bytes,
+    bytearray,
     decimal.Decimal,
     datetime.date,
     datetime.time,
@@ -56,7 +61,7 @@ def _function(function: object, seen: set[int]) -> Iterator[str]:
         return
     seen.add(id(function))
     match function:
-        case functools.partial():
+        case functools.partial() | functools.partialmethod():
             yield from _value((function.args, function.keywords), seen)
             yield from _function(function.func, seen)
         case MethodType():
@@ -64,6 +69,12 @@ def _function(function: object, seen: set[int]) -> Iterator[str]:
             yield from _function(function.__func__, seen)
         case staticmethod() | classmethod():
             yield from _function(function.__func__, seen)
+        case _Cached():
+            yield from _function(function.__wrapped__, seen)
+        case functools.cached_property():
+            yield from _function(function.func, seen)
+        case functools.singledispatchmethod():
+            yield from _function(function.dispatcher, seen)
         case property():
             yield from (text for part in (function.fget, function.fset) for text in _function(part, seen))
         case FunctionType():
@@ -85,9 +96,11 @@ def _content(cell: Any) -> object:
 
 
 def _code(code: CodeType, seen: set[int]) -> Iterator[str]:
-    """Without places and names of variables, which change nothing. `co_code` is what was compiled, whatever the
-    interpreter has made of it since."""
-    yield code.co_code.hex()
+    """Without places, and names of variables that are no arguments, which change nothing. `co_code` is what was
+    compiled, whatever the interpreter has made of it since."""
+    named = code.co_argcount + code.co_kwonlyargcount
+    yield f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_flags} {code.co_code.hex()}"
+    yield from code.co_varnames[:named]
     yield from code.co_names
     for constant in code.co_consts:
         yield from _code(constant, seen) if isinstance(constant, CodeType) else _value(constant, seen)
@@ -97,8 +110,8 @@ def _named(function: FunctionType, seen: set[int]) -> Iterator[str]:
     package = _package(function)
     for name in sorted(_names(function.__code__)):
         found = function.__globals__.get(name)
-        if isinstance(found, FunctionType):
-            yield from (text for text in _function(found, seen) if _package(found) == package)
+        if isinstance(found, FunctionType | _Cached):
+            yield from _function(found, seen) if _package(found) == package else ()
         elif not isinstance(found, type):
             yield from _value(found, seen)
 
@@ -108,33 +121,40 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _package(function: FunctionType) -> str:
+def _package(function: Any) -> str:
     return str(function.__module__).partition(".")[0]
 
 
 def _value(value: object, seen: set[int]) -> Iterator[str]:
-    """Sets in order of their texts: their own order is another in each process."""
     match value:
         case enum.Enum():
             yield f"{_name_of(type(value))}.{value.name}={value.value!r}"
-        case None | bool() | int() | float() | complex() | str() | bytes():
+        case _ if value is None or isinstance(value, _PLAIN):
             yield f"{type(value).__name__} {value!r}"
+        case FunctionType() | MethodType() | functools.partial() | _Cached():
+            yield from _function(value, seen)
+        case _ if id(value) not in seen:  # else it is inside itself
+            seen.add(id(value))
+            yield from _composed(value, seen)
+            seen.discard(id(value))
+
+
+def _composed(value: object, seen: set[int]) -> Iterator[str]:
+    """Sets in order of their texts, each made for itself: their own order is another in each process."""
+    names = fields_of(value)
+    match value:
         case tuple() | list():
             yield f"{type(value).__name__} of {len(value)}"
             yield from (text for item in value for text in _value(item, seen))
         case set() | frozenset():
             yield f"set of {len(value)}"
-            yield from sorted(digest(*_value(item, seen)) for item in value)
+            yield from sorted(digest(*_value(item, set(seen))) for item in value)
         case dict():
-            yield f"dict of {len(value)}"
+            yield f"{type(value).__name__} of {len(value)}"
             yield from sorted(digest(*_value(pair, seen)) for pair in value.items())
-        case _ if isinstance(value, _PLAIN):
-            yield f"{type(value).__name__} {value!r}"
-        case Struct():
+        case _ if names is not None:
             yield _name_of(type(value))
-            yield from _value([getattr(value, name) for name in value.__struct_fields__], seen)
-        case FunctionType() | MethodType() | functools.partial():
-            yield from _function(value, seen)
+            yield from (text for name in names for text in _value(getattr(value, name, None), seen))
         case _:
             yield _name_of(value)
 
@@ -153,6 +173,7 @@ def _type(info: object, seen: set[Any]) -> Iterator[str]:
             raise TypeError(f"msgspec does not know {_name_of(info.cls)}")
         case types.EnumType():
             yield from (f"{member.name}={member.value!r}" for member in info.cls)
+            yield from _methods(info.cls)
         case types.Type() | types.Field():
             yield type(info).__name__
             cls = getattr(info, "cls", None)
@@ -167,16 +188,41 @@ def _type(info: object, seen: set[Any]) -> Iterator[str]:
             yield from (text for part in info for text in _type(part, seen))
         case type():
             yield info.__qualname__
-            yield from (text for base in info.__mro__ for part in vars(base).values() for text in _method(part))
+            yield from _methods(info)
+            yield from _constants(info)
+        case _ if isinstance(generic := typing.get_origin(info), type):  # of `Page[int]`
+            yield from _type(generic, seen)
         case _:
             yield from _value(info, set())
 
 
-def _method(part: object) -> Iterator[str]:
-    if isinstance(part, FunctionType | staticmethod | classmethod | property):
-        yield from _function(part, set())
+def _methods(cls: type) -> Iterator[str]:
+    for part in (part for base in cls.__mro__ for part in vars(base).values()):
+        if isinstance(part, _METHODS):
+            yield from _function(part, set())
+
+
+def _constants(cls: type) -> Iterator[str]:
+    """Such as `LIMIT: ClassVar[int] = 5`, which its methods use."""
+    for name, part in ((name, part) for base in cls.__mro__ for name, part in vars(base).items()):
+        if not name.startswith("__") and isinstance(part, (*_PLAIN, tuple, list, set, frozenset, dict)):
+            yield name
+            yield from _value(part, set())
+
+
+_METHODS = (
+    FunctionType,
+    staticmethod,
+    classmethod,
+    property,
+    functools.partialmethod,
+    functools.cached_property,
+    functools.singledispatchmethod,
+    _Cached,
+)
 
 
 def of_value(value: object) -> str:
-    """By what msgspec encodes; raises TypeError, or whatever the types of the user raise, for what it cannot."""
-    return msgspec.msgpack.encode(value, order="deterministic").hex()
+    """Raises TypeError, or whatever the types of the user raise, for what msgspec cannot encode."""
+    msgspec.msgpack.encode(value)
+    return digest(*_value(value, set()))

@@ -44,8 +44,8 @@ class Fold(Generic[S]):
 
     `version` says what the fold means: raise it when a rule changes, so that no snapshot of the old rule is used. Most
     changes are noticed without it: another `initial`, other fields or types of the state, other code of `apply` and of
-    the functions of its package that it names, other versions of the events in its annotation. Not noticed is what it
-    reaches through a module or an object.
+    the functions of its package that it names, other methods of the state and the events, other versions of the events
+    in its annotation. Not noticed is what it reaches through a module or an object.
 
     With `snapshot_every=100` a load that had to fold 100 events or more leaves a snapshot. A stream has one, the latest
     of any fold: let one fold of a stream take snapshots. The state must then be of a type that msgspec knows:
