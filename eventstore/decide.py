@@ -122,13 +122,15 @@ class Writing(Generic[S]):
 
     def append(self, *events: Any) -> None:
         """Collects events (Structs, NewEvent, Untyped) for the end of the block, and takes them into `state`: all, or
-        none if one is refused. Raises InvalidEvent, and what `apply` raises."""
+        none if one is refused. Raises InvalidEvent, and what `apply` raises (which leaves a state that it changes in
+        place half changed)."""
         loaded, types = self._begun(), self._store.log.types
         if not self._is_open:
             raise InvalidRequest("the block has ended", field="events", remedy="append within `async with`")
         state = self._state
-        for version, event in enumerate(events, loaded.version + len(self._new) + 1):
-            state = take_in(self._fold, types, state, event, version, self.stream)
+        read = [as_read(types, event) for event in events]  # before the first changes a state that changes in place
+        for version, (name, data) in enumerate(read, loaded.version + len(self._new) + 1):
+            state = self._fold.step(state, data, name, version, self.stream)
         self._new += events
         self._state = state
 
@@ -139,9 +141,17 @@ class Writing(Generic[S]):
         return events
 
     async def __aenter__(self) -> "Writing[S]":
+        if self._is_open:  # what it has collected would be lost
+            raise InvalidRequest(
+                "the block has not ended", field="writing", remedy="one store.writing(...) for each block"
+            )
         self._loaded, self._new, self.receipt = None, [], None
-        await self._load()
         self._is_open = True
+        try:
+            await self._load()
+        except BaseException:
+            self._is_open = False
+            raise
         return self
 
     async def __aexit__(
@@ -250,12 +260,10 @@ def fold_of(given: Fold[S] | Decider[Any, S]) -> Fold[S]:
     )
 
 
-def take_in(fold: Fold[S], types: EventTypes, state: S, event: object, version: int, where: str) -> S:
-    """The state after an event that is not recorded yet: by what will be read of it, not by what it is now. Raises
-    InvalidEvent."""
+def as_read(types: EventTypes, event: object) -> tuple[str, object]:
+    """What a fold will get of an event that is not recorded yet, with its type. Raises InvalidEvent."""
     name, schema_version, stored = types.encode(event.data if isinstance(event, NewEvent) else event)
-    data = data_of(types, name, schema_version, types.decode(name, schema_version, stored))
-    return fold.step(state, data, name, version, where)
+    return name, data_of(types, name, schema_version, types.decode(name, schema_version, stored))
 
 
 def _events(decided: object) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from eventstore.decide import Decider, fold_of, take_in
+from eventstore.decide import Decider, as_read, fold_of
 from eventstore.envelope import NewEvent
 from eventstore.event_types import EventTypes
 from eventstore.fold import Fold
@@ -118,7 +118,8 @@ def _fold(fold: Fold[S], state: S, events: Sequence[Any], first: int) -> S:
     types = EventTypes()
     fold.know(types)
     for version, event in enumerate(events, first):
-        state = take_in(fold, types, state, event, version, _STREAM)
+        name, data = as_read(types, event)
+        state = fold.step(state, data, name, version, _STREAM)
     return state
 
 

@@ -103,6 +103,29 @@ async def test_nothing_is_appended_where_the_block_is_cancelled(store: EventStor
     assert await store.version("account-1") == 0
 
 
+async def test_a_block_is_entered_once_at_a_time(store: EventStore) -> None:
+    async with store.writing("account-1", ACCOUNT) as writing:
+        writing.append(Deposited(1))
+        with pytest.raises(InvalidRequest, match="the block has not ended"):
+            await writing.__aenter__()
+        assert writing.events == (Deposited(1),)
+    assert [event.data async for event in store.read("account-1")] == [Deposited(1)]
+    async with writing:
+        assert writing.state == Account(1, 1)
+
+
+async def test_a_refused_event_leaves_no_trace_in_a_state_that_changes_in_place(store: EventStore) -> None:
+    def collect(state: list[int], event: Deposited) -> list[int]:
+        state.append(event.amount)
+        return state
+
+    nothing: list[int] = []
+    async with store.writing("account-1", Fold(nothing, collect)) as writing:
+        with pytest.raises(InvalidEvent):
+            writing.append(Deposited(1), "no event")
+        assert (writing.state, writing.events) == ([], ())
+
+
 async def test_nothing_is_written_where_nothing_was_collected(server: Server, store: EventStore) -> None:
     before = server.admin("DEBUG", "DIGEST")
     async with store.writing("account-1", ACCOUNT) as writing:
