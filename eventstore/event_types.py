@@ -13,6 +13,7 @@ from eventstore.envelope import Untyped
 from eventstore.errors import EventTypeError, InvalidEvent
 from eventstore.json_values import may_hold_floats, refuse_what_json_cannot_hold
 from eventstore.names import plain_name
+from eventstore.unsafe_types import refuse_unsafe
 from eventstore.upcasters import Step, Upcaster
 
 T = TypeVar("T", bound=type[Struct])
@@ -113,6 +114,7 @@ def _former_names(name: str, formerly: Iterable[str]) -> tuple[str, ...]:
 
 
 def _info(cls: type[Struct], name: str) -> types.Type:
+    refuse_unsafe(cls, name)
     try:
         return types.type_info(cls)
     except (NameError, TypeError) as error:

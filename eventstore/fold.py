@@ -34,6 +34,7 @@ from eventstore import fingerprint
 from eventstore.envelope import Untyped
 from eventstore.errors import InvalidRequest
 from eventstore.event_types import EventTypes, event_type
+from eventstore.unsafe_types import refuse_unsafe
 
 S = TypeVar("S")
 _UNKNOWN = object()
@@ -136,6 +137,7 @@ class Fold(Generic[S]):
         if self.state_type is NoneType:
             return "", "initial is None, and nothing tells the type of later states"
         try:
+            refuse_unsafe(self.state_type, "the state")
             self.decode  # noqa: B018 - makes the decoder, which asks whether it can decode such a type
             return f"{self.version}-{fingerprint.digest(*self._texts())}", None
         except Exception as error:  # noqa: BLE001 - the types of the user are asked, and may raise anything

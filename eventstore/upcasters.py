@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from eventstore.errors import EventTypeError, InvalidEvent
+from eventstore.unsafe_types import refuse_unsafe
 
 Upcaster = Callable[[Any], Any]
 _encode = msgspec.json.Encoder().encode
@@ -106,7 +107,10 @@ def _step(name: str, number: int, call: Upcaster) -> Step:
     except NameError as error:
         raise _unfit(name, number, f"has annotations that cannot be told: {error}") from error
     wanted = next(iter(signature.parameters.values())).annotation
-    return Step(call, wanted if isinstance(wanted, type) and issubclass(wanted, Struct) else None)
+    if not (isinstance(wanted, type) and issubclass(wanted, Struct)):
+        return Step(call, None)
+    refuse_unsafe(wanted, name)
+    return Step(call, wanted)
 
 
 def _unfit(name: str, number: int, why: str) -> EventTypeError:
