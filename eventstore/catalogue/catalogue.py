@@ -124,6 +124,7 @@ _KINDS: dict[str, Any] = {
     "prefixItems": list,
     "properties": dict,
     "required": list,
+    "omitDefaults": bool,
     "format": str,
     **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength", "minBytes", "maxBytes"), int),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),

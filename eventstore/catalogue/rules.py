@@ -10,6 +10,7 @@ over in silence. Where that cannot be told, it breaks.
     type-changed        a field takes no longer all that it took: str became int, or lost `| None`
     value-removed       an enum or Literal lost a value
     constraint          a bound, length, pattern or number of items is tighter
+    default-changed     the Struct has `omit_defaults`: the old default is what is not stored (else a note)
 
     field-added, value-added, type-widened, default-changed: notes
 """
@@ -93,7 +94,7 @@ class _Comparison:
         before, after = old["properties"], new["properties"]
         for name, field in before.items():
             if name in after:
-                yield from self._field(f"{path}.{name}", field, after[name])
+                yield from self._field(f"{path}.{name}", field, after[name], omitted=old.get("omitDefaults", False))
             else:
                 yield breaks(f"{path}.{name}", "field-removed", _REMOVED)
         for name in after:
@@ -105,11 +106,14 @@ class _Comparison:
         if new.get("additionalProperties") is False and old.get("additionalProperties") is not False:
             yield breaks(path, "fields-forbidden", _FORBIDDEN)
 
-    def _field(self, path: str, old: Schema, new: Schema) -> Iterator[Difference]:
+    def _field(self, path: str, old: Schema, new: Schema, *, omitted: bool = False) -> Iterator[Difference]:
+        """`omitted`: a default is never stored, and what is read instead is the new one."""
         yield from self.compare(path, old, new)
         if "default" in new and old.get("default", new["default"]) != new["default"]:
             detail = f"{old['default']!r} became {new['default']!r}, also for what is stored without the field"
-            yield note(path, "default-changed", detail)
+            yield (breaks if omitted else note)(path, "default-changed", detail)
+        elif omitted and "default" in old and "default" not in new:
+            yield breaks(path, "default-changed", f"{old['default']!r} was never stored, and another may be read now")
 
     def _map(self, path: str, old: Schema, new: Schema) -> Iterator[Difference]:
         keys = ({"type": "string", **each.get("propertyNames", {})} for each in (old, new))
@@ -128,6 +132,8 @@ class _Comparison:
             return
         most = old.get("maxItems", None if before is None else len(before))
         yield from sizes(path, {**old, "maxItems": most}, new, ("minItems", "maxItems"))
+        if after is not None and new.get("items") is not False and (most is None or most > len(after)):
+            yield breaks(path, "constraint", f"what stands behind the first {len(after)} would be passed over")
         for place in range(max(len(before or ()), len(after or ()))):
             one, other = _at(old, place), _at(new, place)
             # that a place is gone, the sizes tell

@@ -1,12 +1,15 @@
 """The rules for single values, and for sizes."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eventstore.catalogue.alternatives import Alternative, kind_of
-from eventstore.catalogue.difference import GONE, Difference, tighter
+from eventstore.catalogue.difference import GONE, Difference, breaks, tighter
 from eventstore.catalogue.schemas import Schema
 
+EXACT = 2**53
+"""Up to which a float holds every whole number."""
 _SIZES = (("minLength", "maxLength"), ("minBytes", "maxBytes"))
 
 
@@ -25,7 +28,13 @@ def scalar(
             if "enum" in each.schema or not _same_format(old.schema, each.schema):
                 yield GONE
                 return
+            if old.kind == "integer" and each.kind == "number" and not _is_exact(old.schema):
+                yield breaks(path, "type-changed", "a float does not hold each int beyond 2**53, as may be stored")
             yield from _bounds(path, old.schema, each.schema)
+
+
+def _is_exact(schema: Schema) -> bool:
+    return bool(schema.get("minimum", -math.inf) >= -EXACT and schema.get("maximum", math.inf) <= EXACT)
 
 
 def _readers(news: Sequence[Alternative], kind: str) -> list[Alternative]:
@@ -49,6 +58,8 @@ def accept(news: Sequence[Alternative], value: Any) -> bool:
 def _takes(new: Schema, value: Any) -> bool:
     if "enum" in new:
         return value in new["enum"]
+    if new.get("type") == "number" and abs(value) > EXACT:
+        return False
     size = len(value) if isinstance(value, str) else value
     fixed = dict.fromkeys(("minimum", "maximum", "minLength", "maxLength"), size)
     return _format(new) is None and not list(_bounds("", fixed, new))

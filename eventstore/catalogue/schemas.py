@@ -8,9 +8,11 @@ what the places of an array-like Struct are called. So this one walks `msgspec.i
     minBytes, maxBytes                                     of bytes, which are base64 in JSON
     propertyNames: {"format": "integer"}                   keys that are numbers in Python
     title                                                  of a class, and of a place in an array
+    omitDefaults: true                                     what has its default is not stored
 """
 
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -110,6 +112,9 @@ class _Walk:
             places = [{"title": name, **schema} for name, schema in named.items()]
             return _array(places, required=len(required), closed=closed or isinstance(info, types.NamedTupleType))
         found: Schema = {"type": "object", "properties": named, "required": required}
+        struct = get_origin(info.cls) or info.cls
+        if getattr(getattr(struct, "__struct_config__", None), "omit_defaults", False):
+            found["omitDefaults"] = True
         return {**found, "additionalProperties": False} if closed else found
 
     def _union(self, info: types.UnionType, path: str) -> Schema:
@@ -188,15 +193,17 @@ def _default(field: types.Field) -> Schema:
         value = field.default_factory()
     else:
         return {}
-    try:
-        return {"default": msgspec.json.decode(msgspec.json.encode(value))}
+    try:  # items of sets would be in another order in each process
+        return {"default": msgspec.json.decode(msgspec.json.encode(value, order="deterministic"))}
     except (TypeError, ValueError, msgspec.MsgspecError):
         return {}
 
 
 def _class_name(cls: object) -> str:
-    """`Page[int]` for a generic class."""
+    """`Page[int]` for a generic class, `int | str` for a union."""
     arguments = getattr(cls, "__args__", ())
+    if isinstance(cls, UnionType):
+        return " | ".join(map(_class_name, arguments))
     name = str(getattr(cls, "__name__", cls))
     return f"{name}[{', '.join(_class_name(each) for each in arguments)}]" if arguments else name
 

@@ -80,7 +80,8 @@ def fields(*names: str, defaults: tuple[str, ...] = (), **options: Any) -> type[
 
 WIDER: list[tuple[Any, Any]] = [
     (int, int | None),
-    (int, float),
+    (Annotated[int, Meta(ge=-(2**53), le=2**53)], float),
+    (Literal[1, 2], float),
     (int, Any),
     (int, int | str),
     (int | str, str | int | None),
@@ -104,7 +105,7 @@ WIDER: list[tuple[Any, Any]] = [
     (set[int], list[int]),
     (tuple[int, int], list[int]),
     (tuple[int, str], list[int | str]),
-    (list[int], list[float]),
+    (list[int], list[int | float]),
     (dict[str, int], dict[str, int | None]),
     (dict[int, int], dict[str, int]),
     (dict[date, int], dict[str, int]),
@@ -125,6 +126,10 @@ NARROWER: list[tuple[Any, Any, str]] = [
     (int, str, "type-changed"),
     (str, int, "type-changed"),
     (float, int, "type-changed"),
+    (int, float, "type-changed"),
+    (int | str, float | str, "type-changed"),
+    (Annotated[int, Meta(ge=0)], float, "type-changed"),
+    (Annotated[int, Meta(ge=0, le=2**53 + 1)], float, "type-changed"),
     (int | None, int, "type-changed"),
     (int | str, int, "type-changed"),
     (bool, int, "type-changed"),
@@ -163,6 +168,8 @@ NARROWER: list[tuple[Any, Any, str]] = [
     (Annotated[bytes, Meta(min_length=1)], Annotated[bytes, Meta(min_length=2)], "constraint"),
     (list[int], Annotated[list[int], Meta(min_length=1)], "constraint"),
     (list[int], tuple[int, int], "constraint"),
+    (list[int], fields(defaults=("x", "y"), array_like=True), "constraint"),
+    (tuple[int, int, int], fields("x", array_like=True), "constraint"),
     (tuple[int, ...], tuple[int, int], "constraint"),
     (tuple[int, int], tuple[int], "constraint"),
     (dict[str, int], Annotated[dict[str, int], Meta(max_length=3)], "constraint"),
@@ -171,6 +178,7 @@ NARROWER: list[tuple[Any, Any, str]] = [
     (Literal["a", "b"], Literal["a"], "value-removed"),
     (Literal["a", None], Literal["a"], "value-removed"),
     (Literal["a"], int, "value-removed"),
+    (Literal[9007199254740993], float, "value-removed"),
     (Literal["abc"], Annotated[str, Meta(max_length=2)], "value-removed"),
     (Literal["abc"], date, "value-removed"),
     (Color, Red, "value-removed"),
@@ -227,6 +235,19 @@ def test_another_default_is_worth_a_note() -> None:
     (only,) = differences(schema_of(old, "T"), schema_of(new, "T"))
     assert (only.path, only.rule, only.breaking) == ("a", "default-changed", False)
     assert only.detail == "1 became 2, also for what is stored without the field"
+
+
+@pytest.mark.parametrize(
+    ("default", "breaking"),
+    [(1, False), (2, True), (msgspec.field(default_factory=lambda: 2), True)],
+    ids=["the same", "another", "not told"],
+)
+def test_another_default_breaks_where_the_old_one_is_not_stored(default: Any, breaking: bool) -> None:
+    old = defstruct("T", [("a", int, 1)], omit_defaults=True)
+    new = defstruct("T", [("a", int, default)], omit_defaults=True)
+    assert msgspec.json.encode(old()) == b"{}"
+    assert (msgspec.structs.asdict(msgspec.json.decode(b"{}", type=new)) != {"a": 1}) == breaking
+    assert found(old, new) == ([("a", "default-changed", True)] if breaking else [])
 
 
 def test_a_change_is_told_as_people_write_types() -> None:

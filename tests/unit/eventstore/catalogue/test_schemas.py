@@ -138,6 +138,23 @@ def test_it_says_what_the_generator_of_msgspec_leaves_out() -> None:
     assert [place["title"] for place in schema["Place"]["prefixItems"]] == ["a", "b"]
 
 
+def test_the_default_of_a_set_is_in_the_same_order_in_every_process() -> None:
+    letters = frozenset("abcdefgh")
+    inner = msgspec.defstruct("Inner", [("s", frozenset[str], letters)], frozen=True)
+    fields: list[Any] = [("s", frozenset[str], letters), ("inner", inner, inner())]
+    found = schema_of(msgspec.defstruct("T", fields, frozen=True), "T")["$defs"]["T"]["properties"]
+    assert found["s"]["default"] == found["inner"]["default"]["s"] == list("abcdefgh")
+
+
+def test_it_says_where_defaults_are_not_stored() -> None:
+    class Of(Struct, Generic[T], omit_defaults=True):
+        x: T
+        y: int = 1
+
+    schema = schema_of(msgspec.defstruct("E", [("of", Of[int])]), "E")["$defs"]
+    assert ("omitDefaults" in schema["E"], schema["Of[int]"]["omitDefaults"]) == (False, True)
+
+
 def test_two_classes_of_one_name_are_two_definitions() -> None:
     def inner(kind: type) -> type[Struct]:
         return msgspec.defstruct("Inner", [("a", kind)])
