@@ -50,6 +50,8 @@ class GroupCommit:
     def close(self) -> None:
         """Takes no more appends. Those under way end as they would: who waits for the tasks waits for them."""
         self._closed = True
+        for lane in self._lanes:
+            lane.close()
 
 
 class Lane:
@@ -58,7 +60,7 @@ class Lane:
     def __init__(self, log: Log, partitions: Sequence[int], spawn: Spawn) -> None:
         self._log, self._spawn = log, spawn
         self._queues = {p: Queue(log, p) for p in partitions}
-        self._running = False
+        self._running = self._closing = False
         self._timer: asyncio.TimerHandle | None = None
         """At the first deadline that is known. One for all: one for each append would cost it 2 us."""
 
@@ -77,11 +79,21 @@ class Lane:
         finally:
             queue.remove(waiter)
 
+    def close(self) -> None:
+        """No more appends will come. Without it the timer would keep the log in memory until the last deadline."""
+        self._closing = True
+        if not self._running:
+            self._stop_timer()
+
     # ---- deadlines ----
 
-    def _expire_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = None
+
+    def _expire_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._stop_timer()
         self._timer = loop.call_at(deadline, self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -107,6 +119,8 @@ class Lane:
                 queue.fail(closed)
                 queue.call = None
             self._running = False
+            if self._closing:
+                self._stop_timer()
 
     async def _exchange(self, calls: Sequence[Call]) -> bool:
         """Makes calls of several partitions at once; whether none of them has to be repeated."""

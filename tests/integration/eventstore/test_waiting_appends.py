@@ -23,6 +23,7 @@ from eventstore import (
     WrongExpectedVersion,
 )
 from eventstore.append import Append
+from eventstore.group_commit import Lane
 from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
 from tests.support.servers import Server, redis_server, until
@@ -300,3 +301,12 @@ async def test_a_closed_store_appends_no_more(server: Server) -> None:
     with pytest.raises(Unavailable) as caught:
         await store.append("order-1", [Noted(1)])
     assert caught.value.reason == "closed"
+
+
+async def test_a_closed_store_leaves_no_timer_behind(server: Server) -> None:
+    """It would keep the log in memory until the deadline of the last append."""
+    async with open_store(server) as store:
+        await store.append("order-1", [Noted(1)], timeout_seconds=1_000.0)
+    del store
+    gc.collect()
+    assert not [lane for lane in gc.get_objects() if isinstance(lane, Lane)]
