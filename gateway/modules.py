@@ -29,7 +29,7 @@ def _imported(name: str) -> ModuleType:
         sys.path.insert(0, here)  # as `python -m` does; a console script does not
     try:
         return importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything, or exit, while it is imported
         raise BadRequest(
             f"module {name} cannot be imported: {type(error).__name__}: {error}",
             field="--app",

@@ -7,6 +7,7 @@ from tempfile import NamedTemporaryFile
 from msgspec import Struct
 
 from eventstore.catalogue import (
+    FORMAT,
     Catalogue,
     Change,
     Schema,
@@ -74,11 +75,16 @@ def check_types(text: bytes, name: str, module: str) -> Checked:
 def write_types(file: Path, module: str, *, breaking: bool) -> tuple[Checked, bool]:
     """Writes the catalogue of a module, whole or not at all, unless something in it would break what the file lists
     and is not meant to (`breaking`). Returns what has changed, and whether the file was written."""
-    text = file.read_bytes() if file.exists() else to_text(Catalogue(1, ())).encode()
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        text = to_text(Catalogue(FORMAT, ())).encode()
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read: {error.strerror}", field="FILE", remedy="name a file") from error
     done = check_types(text, str(file), module)
     written = not done.breaking or breaking
     if written and not (done.exact and file.exists()):
-        _replace(file, to_text(describe(EventTypes(event_types_of(module)))))
+        _replace(file.resolve(), to_text(describe(EventTypes(event_types_of(module)))))
     return done, written
 
 

@@ -16,7 +16,10 @@ from eventstore.errors import InvalidRequest
 from eventstore.event_types import EventType
 
 FORMAT = 1
-REMEDY = "write it anew from the code that stored the events: eventstore types write FILE --app MODULE"
+REMEDY = (
+    "take it from version control; or remove it, and write it anew from the code that stored the events: "
+    "eventstore types write FILE --app MODULE"
+)
 
 
 class TypeEntry(Struct, frozen=True):

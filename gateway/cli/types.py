@@ -94,7 +94,7 @@ def check(
     text = read_file(file, field="FILE", remedy=f"write it first: eventstore types write {file} --app {app}")
     done = check_types(text, "stdin" if file == "-" else file, app)
     _show(session, done)
-    if not done.exact and not done.breaking:
+    if not done.exact and not done.breaking and file != "-":
         session.note(f"{file} is not of this code: eventstore types write {file} --app {app}")
     if not done.breaking and not session.json:
         print(f"ok    {_types(done)}: what is stored stays readable")

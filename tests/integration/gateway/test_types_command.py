@@ -117,6 +117,8 @@ def test_what_is_compatible_is_noted_and_the_file_is_told_to_be_old(cli: Command
 def test_the_catalogue_of_an_older_release_comes_from_stdin(cli: Command) -> None:
     cli.ok("types", "write", "types.json", "--app", "shop")
     older = (cli.folder / "types.json").read_bytes()
+    release(cli, SHOP + "\n\nclass Refunded(Struct, frozen=True):\n    total: int\n")
+    assert cli.ok("types", "check", "-", "--app", "shop", stdin=older).err == ""
     release(cli, SHOP[: SHOP.index("class OrderPaid")])
     done = cli.run("types", "check", "-", "--app", "shop", stdin=older)
     assert done.code == 1
@@ -130,7 +132,26 @@ def test_another_file_is_wrong_usage(cli: Command, text: str) -> None:
         done = cli.run("types", command, "types.json", "--app", "shop", "--json")
         assert done.code == 2
         assert done.problem["field"] == "FILE"
-        assert "eventstore types write" in done.problem["remedy"]
+        assert "remove it, and write it anew" in done.problem["remedy"]
+
+
+def test_a_folder_is_no_file_and_a_link_stays_one(cli: Command) -> None:
+    done = cli.run("types", "write", ".", "--app", "shop")
+    assert (done.code, done.err.splitlines()[0]) == (2, "error: bad-request: . cannot be read: Is a directory")
+    (cli.folder / "link.json").symlink_to("types.json")
+    cli.ok("types", "write", "link.json", "--app", "shop")
+    release(cli, SHOP + "    more: int = 0\n" + "\nclass Refunded(Struct, frozen=True): total: int\n")
+    cli.ok("types", "write", "link.json", "--app", "shop")
+    assert (cli.folder / "link.json").is_symlink()
+    cli.ok("types", "check", "types.json", "--app", "shop", "--exact")
+
+
+def test_a_module_that_exits_while_it_is_imported_passes_no_check(cli: Command) -> None:
+    cli.ok("types", "write", "types.json", "--app", "shop")
+    release(cli, "import sys\nsys.exit(0)\n")
+    done = cli.run("types", "check", "types.json", "--app", "shop")
+    assert (done.code, done.out) == (2, "")
+    assert "module shop cannot be imported: SystemExit: 0" in done.err
 
 
 def test_a_file_that_is_not_there_is_to_be_written_first(cli: Command) -> None:
