@@ -41,7 +41,7 @@ class Given(Struct, frozen=True):
         __tracebackhide__ = True
         state = self._folded(decider.fold)
         try:
-            events = decider.decide(command, state)
+            events = decider.decide(command, copy.deepcopy(state))  # what it changes there is in no event
         except Exception as error:  # noqa: BLE001 - it is what the test asks about
             return When(self.events, state, command, (), error, state)
         after = _fold(decider.fold, copy.deepcopy(state), events, len(self.events) + 1)

@@ -169,3 +169,15 @@ def test_what_changes_its_state_in_place_is_shown_as_it_was() -> None:
     decided.then_state([1, 2])
     assert decided.state == [1]
     given().then_state(history, [])
+
+
+def test_what_a_decision_changes_in_the_state_is_no_event() -> None:
+    def record(command: Deposit, state: list[int]) -> Deposited:
+        state.append(command.amount)
+        return Deposited(command.amount)
+
+    def evolve(state: list[int], event: Deposited) -> list[int]:
+        return [*state, event.amount]
+
+    nothing: list[int] = []
+    given(Deposited(1)).when(Decider(nothing, record, evolve), Deposit(2)).then_state([1, 2])
