@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+_PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
+
 
 def fields_of(value: object) -> tuple[str, ...] | None:
     """The fields of a Struct, a dataclass or a class of attrs; None of what has none."""
@@ -22,8 +24,11 @@ def fields_of(value: object) -> tuple[str, ...] | None:
 def is_same(one: object, other: object) -> bool:
     """Whether nothing tells them apart. `==` takes a Counter for a dict, a member of an enum for its text, and a moment
     for the same one in another zone, where it may be another day. Only 1 and 1.0 are the same: `float` says both."""
-    if type(one) is not type(other):
-        return {type(one), type(other)} == {int, float} and one == other
+    kind = type(one)
+    if kind is not type(other):
+        return {kind, type(other)} == {int, float} and one == other
+    if kind in _PLAIN:  # a state of 1 MiB takes a third of the time so
+        return one == other
     match one, other:
         case datetime.datetime() | datetime.time(), datetime.datetime() | datetime.time():
             zones = type(one.tzinfo) is type(other.tzinfo) and one.utcoffset() == other.utcoffset()
