@@ -173,6 +173,8 @@ class Redis:
             return await pool.exchange(*commands, longer_by=longer_by)
         except Unavailable as error:
             self._stale = True
+            if self.is_cluster and error.reason == "unreachable":
+                error.remedy = "start this node of the Cluster, or let a replica of it take over: see CLUSTER NODES"
             if self._revive is None or error.reason != "unreachable" or error.maybe_ran:
                 raise
             await self._revive()

@@ -21,6 +21,9 @@ for the ids of that window there before it goes on. Checkpoints are events of th
 digest of the first line; which of them belongs to the file at hand, its digest tells. Where the log has lost events to
 a failover since, an earlier checkpoint is used, whose heads are still common history.
 
+*Causes.* A line whose causation id is that of a line above it is recorded later than that one, in whatever partitions
+both are, as where they came from.
+
 *Two at once.* A checkpoint is appended at an exact version: of two imports of one file, the second to write one ends
 with `job-running`. Until then both may have sent the same window; the duplicate window keeps it single.
 
@@ -40,7 +43,7 @@ from eventstore.jobs import JobCancelled, running
 from eventstore.store import EventStore
 from eventstore.transfer.checkpoints import Checkpoints
 from eventstore.transfer.lines import LineFile
-from eventstore.transfer.window import append_window, known_ids
+from eventstore.transfer.window import append_window, known_ids, newest_of
 
 OnProgress = Callable[[int, int | None], None]
 """Told (done, total): lines of an import, events of an export."""
@@ -80,10 +83,12 @@ async def import_events(
             )
             known, heads = await known_ids(store, file, checkpoints), await store.heads()
             events = already = checkpoints.start.events
+            newest = await newest_of(store.log)
             await job.progress(checkpoints.start.lines)  # done by an earlier run
             for window in file.windows(after=checkpoints.start.lines):
                 told(window.first - 1, file.total)
-                already += await append_window(store, window, known, heads)
+                done = await append_window(store, window, known, heads, newest)
+                already, newest = already + done.already, done.newest
                 events, heads = events + len(window.lines), await store.heads()
                 await checkpoints.add(window, events, heads)
                 if window.error is not None:

@@ -1,6 +1,12 @@
-"""One window of an import: its streams concurrently, the lines of each in order."""
+"""One window of an import: its streams concurrently, the lines of each in order, and no effect before its cause.
 
-from collections.abc import Iterator, Sequence
+A line whose cause is a line above it in another stream comes a *level* later. All of a level is acknowledged before the
+next one begins, and what the next one writes is recorded above it, whatever the clocks of its servers say: by the
+promise of which the merged order is made. So it is from one window to the next.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from uuid import UUID
 
@@ -10,9 +16,13 @@ from msgspec import Struct
 from eventstore.cursor import Cursor
 from eventstore.errors import EventStoreError, WrongExpectedVersion
 from eventstore.expected import Expected, ExpectedVersion
+from eventstore.log import Log
+from eventstore.partitions import partition_of
 from eventstore.store import EventStore
+from eventstore.subscribe import promise
 from eventstore.transfer.checkpoints import Checkpoints
 from eventstore.transfer.lines import Line, LineFile, Window, at_line
+from infrastructure.tasks import together
 
 CALL_EVENTS = 250
 
@@ -43,31 +53,67 @@ async def known_ids(store: EventStore, file: LineFile, checkpoints: Checkpoints)
     return frozenset([event.id async for event in later if event.id in suspects])
 
 
-async def append_window(store: EventStore, window: Window, known: frozenset[UUID], before: Cursor) -> int:
-    """Appends what is not known; returns how many lines were in the log already, which had the heads `before`. Raises
-    the error of the first line at fault, when all other streams of the window have been dealt with."""
-    fresh = [line for line in window.lines if line.version is not None or line.event.id not in known]
-    by_stream: dict[str, list[Line]] = {}
-    for line in fresh:
-        by_stream.setdefault(line.stream, []).append(line)
-    failures: list[EventStoreError] = []
-    already = len(window.lines) - len(fresh)
+class Done(Struct, frozen=True):
+    """How many lines of a window were in the log already, and the time of the newest event that was written."""
 
-    async def run(lines: list[Line]) -> None:
-        nonlocal already
+    already: int
+    newest: int
+
+
+async def newest_of(log: Log) -> int:
+    """A time at or above those of all events."""
+    return max([time for _, time in await together([partial(promise, log, p, 0) for p in range(log.partitions)])])
+
+
+async def append_window(store: EventStore, window: Window, known: frozenset[UUID], before: Cursor, above: int) -> Done:
+    """Appends what is not known; what was in the log already had the heads `before`. All of it is recorded above a
+    time. Raises the error of the first line at fault, when all other streams of the window have been dealt with."""
+    fresh = [line for line in window.lines if line.version is not None or line.event.id not in known]
+    failures: dict[str, EventStoreError] = {}
+    already, newest = len(window.lines) - len(fresh), above
+
+    async def run(stream: str, lines: list[Line]) -> None:
+        nonlocal already, newest
         try:
             for call in _calls(lines):
-                found = await _append(store, call, before)
-                already += found  # not in one statement: that reads `already` before it waits
+                done = await _append(store, call, before)
+                already, newest = already + done.already, max(newest, done.newest)
         except EventStoreError as error:
-            failures.append(error)
+            failures[stream] = error
 
-    async with anyio.create_task_group() as tasks:  # the window bounds their number, so that calls can be joined
-        for lines in by_stream.values():
-            tasks.start_soon(run, lines)
+    for level in _levels(fresh):
+        by_stream: dict[str, list[Line]] = {}
+        for line in level:
+            if line.stream not in failures:
+                by_stream.setdefault(line.stream, []).append(line)
+        await _record_above(store.log, newest, by_stream)
+        async with anyio.create_task_group() as tasks:  # the window bounds their number, so that calls can be joined
+            for stream, lines in by_stream.items():
+                tasks.start_soon(run, stream, lines)
     if failures:
-        raise min(failures, key=_line_of)
-    return already
+        raise min(failures.values(), key=_line_of)
+    return Done(already, newest)
+
+
+def _levels(lines: Sequence[Line]) -> list[list[Line]]:
+    levels: list[list[Line]] = []
+    of_stream: dict[str, int] = {}
+    of_line: dict[str, tuple[int, str]] = {}
+    for line in lines:
+        level = of_stream.get(line.stream, 0)
+        cause = line.event.metadata.causation_id if line.event.metadata else None
+        if cause in of_line:
+            cause_level, stream = of_line[cause]
+            level = max(level, cause_level + (stream != line.stream))
+        of_stream[line.stream], of_line[str(line.event.id)] = level, (level, line.stream)
+        levels += [[] for _ in range(len(levels), level + 1)]
+        levels[level].append(line)
+    return levels
+
+
+async def _record_above(log: Log, time: int, streams: Collection[str]) -> None:
+    partitions = {partition_of(stream, log.partitions) for stream in streams}
+    await together([partial(promise, log, partition, time) for partition in partitions])
 
 
 def _line_of(error: EventStoreError) -> int:
@@ -88,9 +134,8 @@ def _calls(lines: Sequence[Line]) -> Iterator[_Call]:
             yield _Call(tuple(part[start : start + CALL_EVENTS]))
 
 
-async def _append(store: EventStore, call: _Call, before: Cursor) -> int:
-    """In one call; where the log knows some of the lines already, line by line, so that each has its own verdict.
-    Returns how many were there."""
+async def _append(store: EventStore, call: _Call, before: Cursor) -> Done:
+    """In one call; where the log knows some of the lines already, line by line, so that each has its own verdict."""
     try:
         receipt = await store.append(call.lines[0].stream, [line.event for line in call.lines], expected=call.expected)
     except EventStoreError as error:
@@ -98,8 +143,10 @@ async def _append(store: EventStore, call: _Call, before: Cursor) -> int:
             _explain(error, call.lines[0])
             raise
     else:
-        return len(call.lines) if receipt.position <= before.places[receipt.partition][1] else 0
-    return sum([await _append(store, _Call((line,)), before) for line in call.lines])
+        known = receipt.position <= before.places[receipt.partition][1]
+        return Done(len(call.lines) if known else 0, receipt.recorded_at)
+    each = [await _append(store, _Call((line,)), before) for line in call.lines]
+    return Done(sum([done.already for done in each]), each[-1].newest)
 
 
 _OF_ONE_LINE = {"id-conflict", "wrong-expected-version", "invalid-event", "too-large", "bad-request"}
