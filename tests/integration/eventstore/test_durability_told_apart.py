@@ -79,7 +79,7 @@ async def test_a_promise_and_an_audit_entry_are_as_durable_as_an_append() -> Non
         replicated(1) as (primary, replica),
         impatient_store(primary.port, SHORT_SECONDS, durability="replicas:1") as store,
     ):
-        assert await promise(store.log, 0, 5) == (0, 5)
+        assert await promise(store.log, 0, 5) == ((0, 0), 5)
         async with frozen(replica):
             with pytest.raises(Unavailable, match="has not reached replicas:1") as caught:
                 await promise(store.log, 0, 7)
