@@ -12,10 +12,9 @@ from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
 from tests.support.servers import Server, free_port, redis_server, tries, until
 
-NODE_TIMEOUT_MS = 1_000  # after that a node that does not answer counts as failed; a vote takes a second more
+NODE_TIMEOUT_MS = 5_000  # a node that does not answer for so long counts as failed: long enough for a busy machine
 _OPTIONS = {
     "cluster-enabled": "yes",
-    "cluster-node-timeout": str(NODE_TIMEOUT_MS),
     "cluster-replica-validity-factor": "0",  # a replica may take over however long it was cut off
     "cluster-allow-replica-migration": "no",
     "appendonly": "no",
@@ -85,11 +84,13 @@ async def cluster(
     binary: str = "redis-server",
     args: Sequence[str] = (),
     environments: Sequence[dict[str, str]] = (),
+    node_timeout_ms: int = NODE_TIMEOUT_MS,
 ) -> AsyncIterator[ClusterOfServers]:
     """Masters with the slots spread evenly over them in order, and a replica for each. `environments` has one for each
-    node, in the order of `nodes`."""
+    node, in the order of `nodes`. A master that dies is replaced a second or two after `node_timeout_ms`."""
     count = masters * (2 if replicas else 1)
-    options = [word for name, value in _OPTIONS.items() for word in (f"--{name}", value)]
+    values = _OPTIONS | {"cluster-node-timeout": str(node_timeout_ms)}
+    options = [word for name, value in values.items() for word in (f"--{name}", value)]
     async with AsyncExitStack() as stack:
         nodes = [
             await stack.enter_async_context(
