@@ -93,14 +93,17 @@ class _Source:
 
     def keep_promise(self) -> None:
         """A promise counts once all that was there when it was given has been read. All of it, and not as many
-        positions of what a failover has lost: then another look tells the loss."""
+        positions of another history: before a failover, or after one that is not noticed yet."""
         epoch, head = self.promised_head
-        if self.observer.position < head:
-            return
-        if self.observer.knows(epoch, head):
+        if self.observer.position >= head and self.observer.knows(epoch, head):
             self.lane.promise(self.promised_time)
-        else:
-            self.look = True
+
+    def take_promise(self, head: Place, time: int) -> None:
+        """If it is of a history that was not read, another look tells what has been lost."""
+        self.promised_head, self.promised_time = head, time
+        self.head = max(self.head, head[1])
+        self.look = self.observer.position >= head[1] and not self.observer.knows(*head)
+        self.keep_promise()
 
     def forget(self) -> None:
         """Nothing is held, nothing was promised."""
@@ -301,9 +304,7 @@ class Subscription:
         lagging = [s for s in self._sources if not s.behind and s.lane.known < newest]
         answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
         for source, answer in zip(lagging, answers, strict=True):
-            source.promised_head, source.promised_time = answer
-            source.head = max(source.head, source.promised_head[1])
-            source.keep_promise()
+            source.take_promise(*answer)
 
     async def _wait(self) -> None:
         for partition in await self._waiting.wait([s.observer.place for s in self._sources]):

@@ -9,7 +9,8 @@ import pytest
 
 from eventstore import Cursor, EventStore, RecordedEvent
 from eventstore.epochs import LostEvents
-from eventstore.subscribe import Subscription, subscribe
+from eventstore.merge import NOTHING, promised
+from eventstore.subscribe import Subscription, _Source, subscribe
 from infrastructure.settings import RedisSettings
 from tests.support.logs import Failover, all_replicated, debuggable_server, fill, numbers, stream_in
 from tests.support.servers import Server, redis_server, sentinel, until
@@ -101,6 +102,19 @@ async def test_a_promise_of_a_shorter_log_does_not_count_for_what_was_read_befor
         await fill(store, stream_in(2, 4), 1, first=201)
         assert numbers(await take(subscription, 4)) == [101, 102, 103, 201]
     assert [(lost.partition, lost.first, lost.last) for lost in reports.lost] == [(1, 11, 15)]
+
+
+async def test_a_promise_that_a_failover_has_taken_along_is_asked_for_anew() -> None:
+    """Given by the old primary at 5-12, it is still there when the reader has come to 6-20 of the new one's history."""
+    source = _Source(0, (0, 0))
+    source.observer.move(b"4:1", 10)
+    source.take_promise((5, 12), 1_000)
+    assert source.behind
+    source.observer.move(b"4:1,6:11", 20)
+    source.keep_promise()
+    assert (source.lane.known, source.behind) == (NOTHING, False)
+    source.take_promise((6, 20), 1_000)
+    assert (source.lane.known, source.behind) == (promised(1_000), False)
 
 
 async def test_a_shorter_log_is_noticed_before_anything_new_is_appended(server: Server, store: EventStore) -> None:
