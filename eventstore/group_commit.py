@@ -22,7 +22,7 @@ from infrastructure import lua
 from infrastructure.connect import Reply
 from infrastructure.tasks import Spawn
 
-# The server works for one lane while the client works for another. By lanes 1, 2 and 4, with fsync on 2 cores: 19, 27 and
+# The server works for one lane while the client works for another. With 1, 2 and 4 lanes, fsync and 2 cores: 19, 27 and
 # 25 thousand events a second of 50 tasks, 78, 83 and 116 thousand of batches.
 LANES = 4
 FIRST_PAUSE_SECONDS = 0.01
