@@ -224,7 +224,14 @@ def _about(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> t
         return letters, [first] if len(own) == 1 else [first, *[_stored(others)] * (len(own) - 1)]
     about = [_completed(_checked_metadata(each), others if i else call) for i, each in enumerate(own)]
     letters = "".join([_LETTERS[each.priority] for each in about]) if any(m.priority.urgent for m in about) else ""
-    return letters, [_stored(each) for each in about]
+    return letters, [_stored(_without_own_id(each, i)) for each, i in zip(about, ids, strict=True)]
+
+
+def _without_own_id(metadata: Metadata, event_id: UUID) -> Metadata:
+    """An event's own id need not be stored again: no correlation id means it."""
+    if metadata.correlation_id != str(event_id):
+        return metadata
+    return _replaced(metadata, None, metadata.causation_id)
 
 
 def _completed(own: Metadata | None, call: Metadata) -> Metadata:

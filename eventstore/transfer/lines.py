@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventstore.cloud_events import from_cloud_event, is_cloud_event
-from eventstore.envelope import NewEvent
+from eventstore.envelope import Metadata, NewEvent
 from eventstore.errors import EventStoreError, InvalidEvent
 from eventstore.wire import from_envelope, strict_json
 
@@ -126,7 +126,15 @@ class LineFile:
         event = found.event
         if event.id is None:
             event = replace(event, id=uuid5(_LINE_IDS, f"{running.hexdigest()}:{stream}"))
-        return Line(number, stream, found.version, event)
+        return Line(number, stream, found.version, _correlated(event))
+
+
+def _correlated(event: NewEvent) -> NewEvent:
+    """Lines travel together, and are no transaction for that: one without a correlation id is its own."""
+    metadata = event.metadata or Metadata()
+    if metadata.correlation_id is not None:
+        return event
+    return replace(event, metadata=replace(metadata, correlation_id=str(event.id)))
 
 
 def _value(raw: bytes) -> Any:

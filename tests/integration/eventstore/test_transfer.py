@@ -399,3 +399,12 @@ def test_a_window_is_bounded_by_bytes_too(file: Path, monkeypatch: pytest.Monkey
     write(file, 30)
     with lines.LineFile(file, None) as opened_file:
         assert [len(window.lines) for window in opened_file.windows(after=0)][:2] == [4, 4]
+
+
+async def test_lines_without_a_correlation_id_are_each_their_own_transaction(store: EventStore, file: Path) -> None:
+    """Although they travel in one append."""
+    put(file, *['{"type":"T","stream":"a-1","data":1}\n'] * 3, '{"type":"T","stream":"a-1","data":1,')
+    put(file, get(file), '"metadata":{"correlation_id":"order-7"}}\n')
+    await import_events(store, file, who="ada")
+    events = [event async for event in store.read("a-1")]
+    assert [e.metadata.correlation_id for e in events] == [*(str(e.id) for e in events[:3]), "order-7"]
