@@ -1,8 +1,6 @@
 """The event types of a module, and the file that the next release is compared with."""
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from msgspec import Struct
 
@@ -21,6 +19,7 @@ from eventstore.catalogue import (
 from eventstore.event_types import EventTypes
 from gateway.errors import BadRequest
 from gateway.modules import event_types_of
+from gateway.whole_file import whole_file
 
 
 class TypeShape(Struct, frozen=True):
@@ -67,9 +66,7 @@ def type_shapes(module: str) -> list[TypeShape]:
 
 def check_types(text: bytes, name: str, module: str) -> Checked:
     """The catalogue in a file of that name, compared with a module. Raises InvalidRequest for another file."""
-    listed, types = from_text(text, name), EventTypes(event_types_of(module))
-    now = describe(types)
-    return Checked(len(now.types), changes(listed, now, taken_by(types)), listed == now)
+    return _compared(text, name, module)[0]
 
 
 def write_types(file: Path, module: str, *, breaking: bool) -> tuple[Checked, bool]:
@@ -81,33 +78,20 @@ def write_types(file: Path, module: str, *, breaking: bool) -> tuple[Checked, bo
         text = to_text(Catalogue(FORMAT, ())).encode()
     except OSError as error:
         raise BadRequest(f"{file} cannot be read: {error.strerror}", field="FILE", remedy="name a file") from error
-    done = check_types(text, str(file), module)
-    written = not done.breaking or breaking
-    if written and not (done.exact and file.exists()):
-        _replace(file.resolve(), to_text(describe(EventTypes(event_types_of(module)))))
+    done, now = _compared(text, str(file), module)
+    written, there = not done.breaking or breaking, file.exists()
+    if written and not (done.exact and there):
+        _replace(file.resolve(), to_text(now), file.stat().st_mode & 0o777 if there else None)
     return done, written
 
 
-def _replace(file: Path, text: str) -> None:
-    try:
-        mode = file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask()
-        with NamedTemporaryFile(
-            "w", dir=file.parent, prefix=f".{file.name}.", encoding="utf-8", delete=False
-        ) as beside:
-            temporary = Path(beside.name)
-            beside.write(text)
-        try:
-            temporary.chmod(mode)
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise BadRequest(
-            f"{file} cannot be written: {error.strerror}", field="FILE", remedy="a file in a folder that you may write"
-        ) from error
+def _compared(text: bytes, name: str, module: str) -> tuple[Checked, Catalogue]:
+    """And the catalogue of the module as it is now."""
+    listed, types = from_text(text, name), EventTypes(event_types_of(module))
+    now = describe(types)
+    return Checked(len(now.types), changes(listed, now, taken_by(types)), listed == now), now
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _replace(file: Path, text: str, mode: int | None) -> None:
+    with whole_file(file, field="FILE", mode=mode, remedy="a file in a folder that you may write") as beside:
+        beside.write(text.encode())

@@ -1,11 +1,9 @@
 """eventstore export"""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Annotated
 
 from cyclopts import App, Parameter
@@ -99,27 +97,10 @@ def _how_to_go_on(out: Path | None, written: int) -> str:
 @contextmanager
 def _opened(out: Path | None) -> Iterator[IO[bytes]]:
     """Stdout, or a file that appears when it is whole."""
-    from gateway.errors import BadRequest
+    from gateway.whole_file import whole_file
 
     if out is None:
         yield sys.stdout.buffer
         return
-    try:
-        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(out)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise BadRequest(f"{out} cannot be written: {error.strerror}", field="--out") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(out, field="--out") as file:
+        yield file

@@ -1,6 +1,6 @@
 """eventstore read"""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -8,9 +8,6 @@ from gateway.cli.manners.flags import TIMED, TimeFlags
 from gateway.cli.manners.inputs import positive
 from gateway.cli.manners.session import Column, Session, count
 from gateway.cli.names import stream_names
-
-if TYPE_CHECKING:
-    from eventstore.store import EventStore
 
 NOTES = """\
 Ends at the version that the stream has at the start; tail follows. A terminal
@@ -59,30 +56,23 @@ async def read(
     wanted = most + 1 if most is not None and more else most
     async with session.store() as store:
         events = actions.read_stream(store, stream, from_version=from_, backwards=backwards, limit=wanted)
+        shown = 0
         if session.json:
-            shown = 0
             async for event in events:
                 session.show_json(wire.envelope(event))
                 shown += 1
-            await _note_end(session, store, stream, from_, shown)
-            return
-        shown = 0
-        with session.table(
-            Column("VERSION", "right"), Column("RECORDED"), Column("TYPE"), Column("DATA"), cut=True
-        ) as table:
-            async for event in events:
-                if shown == most:
-                    session.note(f"{count(shown)} shown, there are more: --limit N")
-                    break
-                table.add(count(event.version), session.time(event.recorded_at), event.type, _data(event.data))
-                shown += 1
-        await _note_end(session, store, stream, from_, shown)
-
-
-async def _note_end(session: Session, store: "EventStore", stream: str, first: int | None, shown: int) -> None:
-    """Why nothing was printed of a stream that is there."""
-    if first is not None and not shown:
-        session.note(f"{stream} is at version {count(await store.version(stream))}")
+        else:
+            with session.table(
+                Column("VERSION", "right"), Column("RECORDED"), Column("TYPE"), Column("DATA"), cut=True
+            ) as table:
+                async for event in events:
+                    if shown == most:
+                        session.note(f"{count(shown)} shown, there are more: --limit N")
+                        break
+                    table.add(count(event.version), session.time(event.recorded_at), event.type, _data(event.data))
+                    shown += 1
+        if from_ is not None and not shown:  # of a stream that is there
+            session.note(f"{stream} is at version {count(await store.version(stream))}")
 
 
 def _data(data: object) -> str:
