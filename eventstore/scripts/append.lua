@@ -46,7 +46,7 @@ for i = 1, 8 do
   if not head[i] then return redis.error_reply('NOPARTITION ' .. head_key .. ' is incomplete') end
 end
 local now = microseconds()
-local replid, number = current_epoch(head[1], head[2], now)
+local replid, number, info = current_epoch(head[1], head[2], now)
 local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
 -- Where an older release has appended, nobody knows it: it stays unknown.
 local largest_before = head[9] and tonumber(head[9]) or math.huge
@@ -352,7 +352,7 @@ if wrote then
 end
 if acknowledged then
   call('HSET', unpack(fields))
-elseif string.find(call('INFO', 'replication'), 'role:slave', 1, true) then
+elseif is_replica(info) then
   -- A primary that was demoted and keeps its connections: what it still has refuses nobody.
   return redis.error_reply('READONLY only a primary knows the versions of now')
 end

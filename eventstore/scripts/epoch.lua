@@ -1,26 +1,32 @@
 -- Shared by the scripts that number something: included, not called.
 --
 -- KEYS / ARGV  none of its own
--- returns      functions: microseconds, current_epoch, parse_epochs, newest_epoch, epoch_at,
---              format_epochs
+-- returns      functions: microseconds, is_replica, current_epoch, parse_epochs, newest_epoch, epoch_at, format_epochs
 -- errors       none
 --
 -- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
--- primary is demoted, resynced and promoted again: it would give out used ids). Epochs stay
--- strings: they have 16 digits.
+-- primary is demoted, resynced and promoted again: it would give out used ids). Epochs stay strings:
+-- they have 16 digits.
 
 local function microseconds() -- luacheck: ignore
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
 end
 
--- The replid of this process and the epoch it numbers in. Another replid than the stored one: a new epoch, above
--- every earlier one and, by the first digits of the replid, unlike one that another history made in the same moment.
+-- By an INFO replication, which takes the server 1 to 9 us: a script asks once.
+local function is_replica(info) -- luacheck: ignore
+  return string.find(info, 'role:slave', 1, true)
+end
+
+-- The replid of this process, the epoch it numbers in, and the INFO that tells. Another replid than the stored one: a
+-- new epoch, above every earlier one and, by the first digits of the replid, unlike one that another history made in
+-- the same moment.
 local function current_epoch(stored_replid, stored_number, now) -- luacheck: ignore
-  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  if replid == stored_replid then return replid, stored_number end
+  local info = redis.call('INFO', 'replication')
+  local replid = string.match(info, 'master_replid:(%x+)')
+  if replid == stored_replid then return replid, stored_number, info end
   local above = math.max(tonumber(stored_number), now) + 1 + tonumber(string.sub(replid, 1, 5), 16)
-  return replid, string.format('%.0f', above)
+  return replid, string.format('%.0f', above), info
 end
 
 -- "epoch:first position,..." as a list of {epoch, first position}

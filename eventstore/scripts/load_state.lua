@@ -15,7 +15,7 @@
 local head_key, log_key, index_key, snapshot_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local fold, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-if is_replica() then
+if is_replica(redis.call('INFO', 'replication')) then
   return redis.error_reply('READONLY a replica cannot tell what the log holds')
 end
 local version, base, pos, epochs_text = look_at_stream(head_key, index_key)

@@ -26,7 +26,7 @@ local backwards, known, first_epoch, last_epoch = ARGV[5] == '1', ARGV[6], ARGV[
 -- What one call may take into memory: 16 events of 1 MiB, whatever the client asks for. Steps of 8 cost 6 % more.
 local STEP = 16
 
-if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
+if is_replica(redis.call('INFO', 'replication')) then
   return redis.error_reply('READONLY a replica cannot tell what the log holds')
 end
 local head = redis.call('HMGET', head_key, 'pos', 'noted', 'largest')

@@ -16,7 +16,7 @@ local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
 local events, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local backwards, known = ARGV[5] == '1', ARGV[6]
 
-if is_replica() then
+if is_replica(redis.call('INFO', 'replication')) then
   return redis.error_reply('READONLY a replica cannot tell what the log holds')
 end
 local version, base, pos, epochs, newest = look_at_stream(head_key, index_key)

@@ -1,16 +1,12 @@
 -- Shared by the scripts that read a stream: included, not called. It brings epoch.lua with it.
 --
 -- KEYS / ARGV  none of its own
--- returns      functions: is_replica, look_at_stream, add_events
+-- returns      functions: look_at_stream, add_events
 -- errors       none
 
 -- include epoch.lua
 
 local STEP = 16   -- as in read_partition.lua
-
-local function is_replica() -- luacheck: ignore
-  return string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true)
-end
 
 -- Version of the stream, how many of its events are archived, head position of the partition, its epochs as text, the
 -- newest of them.

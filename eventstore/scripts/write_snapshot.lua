@@ -7,17 +7,15 @@
 --       or "lost": the log does not have that event (any more)
 -- errors none of its own; READONLY of a replica. Nothing is written then.
 
--- include epoch.lua
+-- include stream_page.lua
 -- include snapshot.lua
 
 local head_key, index_key, snapshot_key = KEYS[1], KEYS[2], KEYS[3]
 local fold, version, epoch, position = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local state = ARGV[5]
 
-local epochs = parse_epochs(redis.call('HGET', head_key, 'epochs'))
-local length = redis.call('LLEN', index_key)
-local base = length == 0 and 0 or tonumber(redis.call('LINDEX', index_key, 0))
-local actual = length == 0 and 0 or base + length - 1
+local actual, base, _, epochs_text = look_at_stream(head_key, index_key)
+local epochs = parse_epochs(epochs_text)
 
 local function in_log(at, its_epoch, its_position)
   return is_in_log(at, its_epoch, its_position, actual, base, index_key, epochs)
