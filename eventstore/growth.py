@@ -14,6 +14,7 @@ from eventstore.server_facts import info_pairs
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
 from infrastructure.errors import EventStoreError
+from infrastructure.patience import accepted
 from infrastructure.settings import Settings
 from infrastructure.tasks import together
 
@@ -75,9 +76,7 @@ def _server(address: str, info: Reply, time: Reply) -> _Server:
 
 
 async def _run_id(redis: Redis, key: str) -> str:
-    (info,) = await redis.run(key, ("INFO", "server"))
-    if isinstance(info, ResponseError):
-        raise refusal(info)
+    (info,) = accepted(await redis.run(key, ("INFO", "server")))
     return info_pairs(info).get("run_id", "")
 
 
@@ -107,9 +106,7 @@ async def _partition(redis: Redis, keys: Keys, partition: int, now: int) -> _Par
         ("XRANGE", events_key, "-", "+", "COUNT", 1),
         ("MEMORY", "USAGE", events_key, "SAMPLES", 50),
     )
-    for reply in (head, oldest):
-        if isinstance(reply, ResponseError):
-            raise refusal(reply)
+    accepted([head, oldest])
     at_hour, at_day = [
         await _position(redis, [head_key, events_key], now - seconds * 1_000_000)
         for seconds in (HOUR_SECONDS, DAY_SECONDS)
@@ -119,9 +116,7 @@ async def _partition(redis: Redis, keys: Keys, partition: int, now: int) -> _Par
 
 
 async def _position(redis: Redis, keys: Sequence[str], time_us: int) -> int:
-    reply: Reply = (await lua.call(redis, _position_at, keys, [time_us]))[0]
-    if isinstance(reply, ResponseError):
-        raise refusal(reply)
+    (reply,) = accepted(await lua.call(redis, _position_at, keys, [time_us]))
     if len(reply) == 1:
         raise EventStoreError(f"position {reply[0]} of {keys[1]} is missing", remedy="eventstore verify")
     return int(reply[1])

@@ -7,6 +7,7 @@ from eventstore.append import Append, arguments
 from eventstore.errors import EventStoreError, OutcomeUnknown, Overloaded, Unavailable
 from eventstore.log import Log
 from eventstore.verdict import Receipts
+from infrastructure.errors import own_copy
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,18 +45,7 @@ class Waiter:
         if self.call is not None and self.call.may_have_run:
             self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
         else:
-            own = _own(reason)
-            if isinstance(own, Unavailable):
-                own.maybe_ran = False  # of this append: another's may have
-            self.settle(own)
-
-
-def _own(error: EventStoreError) -> EventStoreError:
-    """A copy for each who waits: several would add their tracebacks, and what they say more, to one error."""
-    copy = type(error).__new__(type(error), *error.args)
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error.__cause__
-    return copy
+            self.settle(own_copy(reason))
 
 
 class Call:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from eventstore.cursor import Place
-from eventstore.errors import EventStoreError, Unavailable
+from eventstore.errors import EventStoreError
 from eventstore.log import Log
+from infrastructure.errors import own_copy
 
 if TYPE_CHECKING:
     from infrastructure.connect import Command
@@ -99,7 +100,7 @@ class Reader:
             else:
                 woken |= outcome
         if failure is not None:
-            raise _own(failure)
+            raise own_copy(failure)
         return woken
 
 
@@ -126,10 +127,3 @@ async def _block(log: Log, places: dict[int, Place]) -> set[int] | EventStoreErr
         return set(places)
     found = {key.decode() for key, _ in reply}
     return {p for p, key in zip(places, keys, strict=True) if key in found}
-
-
-def _own(failure: EventStoreError) -> EventStoreError:
-    """For each who waits: several would add their tracebacks to one error."""
-    if isinstance(failure, Unavailable):
-        return Unavailable(failure.detail, reason=failure.reason, remedy=failure.remedy)
-    return failure

@@ -47,3 +47,14 @@ class Unavailable(EventStoreError):
         super().__init__(detail, remedy=remedy, facts={"reason": reason})
         self.reason = reason
         self.maybe_ran = maybe_ran
+
+
+def own_copy(error: EventStoreError) -> EventStoreError:
+    """For each of several who waited for one call: they would add their tracebacks, and what they say more, to one
+    error. `maybe_ran` is false: it tells of the call, whose other parts may have run."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    if isinstance(copy, Unavailable):
+        copy.maybe_ran = False
+    return copy
