@@ -13,11 +13,11 @@ from pathlib import Path
 import redis.asyncio
 from faststream.redis import RedisBroker
 
-from benchmarks.contender import Append, Contender, Ready
+from benchmarks.contender import Append, Contender
 from benchmarks.load import Load
 from benchmarks.own_server import BenchServer
 from benchmarks.payload import order, to_json
-from benchmarks.peers.plain import on_redis
+from benchmarks.peers.plain import one_stream
 
 NAME = "FastStream publish"
 _STREAM = "faststream"
@@ -25,13 +25,7 @@ _STREAM = "faststream"
 
 @asynccontextmanager
 async def contenders(server: BenchServer, _folder: Path) -> AsyncIterator[list[Contender]]:
-    yield [Contender(NAME, partial(_empty, server))]
-
-
-@asynccontextmanager
-async def _empty(server: BenchServer) -> AsyncIterator[Ready]:
-    async with on_redis(server):
-        yield Ready(partial(_open, server.url), server, partial(server.admin.xlen, _STREAM), server.pids)
+    yield [Contender(NAME, partial(one_stream, server, _STREAM, _open))]
 
 
 @asynccontextmanager

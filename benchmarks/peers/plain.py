@@ -1,7 +1,7 @@
 """redis-py by hand: the same payload into one plain stream, without versions, partitions and ids."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,16 @@ NAME = "redis-py, bare XADD"
 
 @asynccontextmanager
 async def contenders(server: BenchServer, _folder: Path) -> AsyncIterator[list[Contender]]:
-    yield [Contender(NAME, partial(_empty, server))]
+    yield [Contender(NAME, partial(one_stream, server, STREAM, _open))]
 
 
 @asynccontextmanager
-async def on_redis(server: BenchServer) -> AsyncIterator[None]:
-    """The server is empty again afterwards, also its file."""
-    yield
+async def one_stream(
+    server: BenchServer, stream: str, connect: Callable[[str, Load], AbstractAsyncContextManager[Append]]
+) -> AsyncIterator[Ready]:
+    """For clients that append all to one stream. The server is empty again afterwards, also its file."""
+    yield Ready(partial(connect, server.url), server, partial(server.admin.xlen, stream), server.pids)
     await server.clean()
-
-
-@asynccontextmanager
-async def _empty(server: BenchServer) -> AsyncIterator[Ready]:
-    async with on_redis(server):
-        yield Ready(partial(_open, server.url), server, partial(server.admin.xlen, STREAM), server.pids)
 
 
 @asynccontextmanager
