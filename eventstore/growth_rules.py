@@ -85,9 +85,9 @@ def forecast(servers: Sequence[Growth]) -> Check:
     if _soonest(first) >= SOON_SECONDS:
         return Check("growth", "ok", detail)
     if first.maxmemory:
-        fix = f"CONFIG SET maxmemory {2 * first.maxmemory}, if the machine has as much; or archive and trim old events"
+        fix = f"CONFIG SET maxmemory {2 * first.maxmemory}, if the machine has as much"
     else:
-        fix = "more memory for the machine, and CONFIG SET maxmemory; or archive and trim old events"
+        fix = "more memory for the machine, and CONFIG SET maxmemory"
     return Check("growth", "WARN", detail, fix)
 
 
@@ -109,6 +109,8 @@ def _detail(growth: Growth) -> str:
 
 def _full(growth: Growth, rate: Rate) -> str:
     seconds = full_in_seconds(growth, rate)
+    if seconds <= 0:
+        return "full now"
     return "full in over 100 years" if seconds > FAR_SECONDS else f"full in {_time(seconds)}"
 
 

@@ -43,6 +43,8 @@ def server(facts: Facts) -> Check:
     detail = f"{product} {version or 'of an unknown version'}, {where}, {facts.latency_ms:.1f} ms"
     if numbers_of(version) < least:
         return Check("server", "FAIL", detail, "use Redis 7.0 or later, or Valkey 8 or later")
+    if facts.number("cluster_enabled") and not facts.routed:
+        return Check("server", "WARN", f"{detail}: a Cluster's node, and we look at no other", "REDIS_CLUSTER=true")
     if facts.latency_ms > SLOW_MS:
         return Check("server", "WARN", f"{detail}: every append waits for that", "run it nearer to its clients")
     return Check("server", "ok", detail)
@@ -69,7 +71,7 @@ def memory(facts: Facts) -> Check:
         return Check("memory", "WARN", detail, "CONFIG SET maxmemory 2gb")
     detail = f"{size_text(used)} of maxmemory {size_text(limit)} used"
     if used > FULL_SHARE * limit:
-        fix = f"CONFIG SET maxmemory {2 * limit}, or archive and trim old events"
+        fix = f"CONFIG SET maxmemory {2 * limit}, if the machine has as much"
         return Check("memory", "WARN", f"{detail}: appends are refused when it is full", fix)
     return Check("memory", "ok", detail)
 
@@ -155,19 +157,23 @@ def torn_file(facts: Facts) -> Check:
     begin; another server runs them at the start after the next, as part of what was written behind."""
     valkey = facts.info.get("valkey_version")
     mends = valkey is not None and numbers_of(valkey) >= (9, 1)
-    if mends or not facts.keeps_a_file or facts.setting("aof-load-truncated") != "yes":
+    truncated = facts.setting("aof-load-truncated")
+    if facts.keeps_a_file and not mends and truncated is None:
+        return Check("torn file", "ok", "aof-load-truncated cannot be read: see that it is no")
+    if mends or not facts.keeps_a_file or truncated != "yes":
         return Check("torn file", "ok", "is mended, or refused, at the next start")
     return Check(
         "torn file",
         "WARN",
         "aof-load-truncated yes: after a power cut this version may mix up the events around it",
-        "CONFIG SET aof-load-truncated no; a start it then refuses: redis-check-aof --fix",
+        "CONFIG SET aof-load-truncated no; redis-check-aof --fix if it refuses to start",
     )
 
 
 def configuration(facts: Facts) -> Check:
     if facts.config is None:
-        return Check("config", "WARN", "CONFIG GET is not allowed: some checks are guesses", "ACL: +config|get")
+        fix = "ACL SETUSER <user> '+config|get'"
+        return Check("config", "WARN", "CONFIG GET is not allowed: some checks are guesses", fix)
     return Check("config", "ok", "readable")
 
 

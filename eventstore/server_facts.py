@@ -19,7 +19,7 @@ _SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "aof-load-truncate
 
 class Facts(Struct, frozen=True):
     """One server, as INFO and CONFIG GET tell. `config` is None where CONFIG may not be read; `wanted` is the
-    durability asked for, None for whatever the server gives."""
+    durability asked for, None for whatever the server gives; `routed` tells whether we look for keys on all nodes."""
 
     address: str
     info: dict[str, str]
@@ -28,6 +28,7 @@ class Facts(Struct, frozen=True):
     latency_ms: float = 0.0
     wanted: str | None = None
     embedded_in: Path | None = None
+    routed: bool = False
 
     def number(self, field: str) -> int:
         return int(self.info.get(field) or 0)
@@ -75,6 +76,7 @@ def _facts(address: str, replies: Sequence[Reply], latency_ms: float, settings: 
         latency_ms=latency_ms,
         wanted=settings.eventstore.durability,
         embedded_in=None if settings.redis.configured else settings.eventstore.data_dir,
+        routed=settings.redis.cluster,
     )
 
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from msgspec import Struct
 
 from gateway.errors import BadRequest
+from infrastructure.errors import EventStoreError
 
 
 def event_types_of(name: str) -> list[type[Struct]]:
@@ -33,5 +34,13 @@ def _imported(name: str) -> ModuleType:
         raise BadRequest(
             f"module {name} cannot be imported: {type(error).__name__}: {error}",
             field="--app",
-            remedy="give it as in `import`, such as shop.events, and run where it can be found",
+            remedy=_remedy(error, name),
         ) from error
+
+
+def _remedy(error: BaseException, name: str) -> str:
+    if isinstance(error, EventStoreError) and error.remedy:
+        return error.remedy
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        return "give it as in `import`, such as shop.events, and run where it can be found"
+    return "see where: the same with --verbose"

@@ -16,7 +16,7 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "NOPERM": ("permission", "grant the missing right to this user with ACL SETUSER"),
     "READONLY": ("read-only", "this server is a replica: name the primary, or its Sentinels, in the settings"),
     "MASTERDOWN": ("read-only", "this server is a replica that lost its primary: name the primary in the settings"),
-    "OOM": ("out-of-memory", "raise maxmemory, or archive and trim old events"),
+    "OOM": ("out-of-memory", "raise maxmemory, if the machine has as much memory"),
     "MISCONF": ("disk", "free disk space on the server and read its log: it cannot persist what it accepts"),
     "LOADING": ("loading", "wait: the server is reading its data from disk"),
     "BUSY": ("busy", "wait, or end the script that keeps the server busy with SCRIPT KILL"),

@@ -30,7 +30,7 @@ async def audit(*, limit: int | None = None, flags: TimeFlags = TIMED) -> None:
     from gateway import actions
 
     session = Session(flags)
-    most = session.limit(positive(limit, field="--limit"))
+    most, shown = session.limit(positive(limit, field="--limit")), 0
     async with session.store() as store:
         entries = actions.audit_entries(store, limit=most)
         if session.json:
@@ -41,3 +41,6 @@ async def audit(*, limit: int | None = None, flags: TimeFlags = TIMED) -> None:
             async for entry in entries:
                 facts = wire.encode(entry.facts).decode()
                 table.add(session.time(entry.recorded_at), entry.who, entry.what, entry.why or "-", facts)
+                shown += 1
+        if not shown:
+            session.note("no entries yet: an import makes one")

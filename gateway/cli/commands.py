@@ -49,11 +49,12 @@ def overview() -> str:
 
 
 _ENDING = (
-    "Shared flags (before or after the command; each --help lists those with an effect):",
-    "  --json --url URL --config FILE -q -v --color auto|always|never --time relative|iso|raw",
-    "  --timeout 10s --no-input --no-pager --version",
+    "Shared flags, before or after the command, whose --help lists those it takes:",
+    "  --json --url URL --config FILE -q -v --color auto|always|never",
+    "  --time relative|iso|raw --timeout 10s --no-input --no-pager --version",
     "",
-    "Without a server in the settings (REDIS_URL, ...), one is started for .eventstore and stopped by its last user.",
+    "Without a server in the settings (REDIS_URL, ...), one is started for",
+    ".eventstore and stopped by its last user.",
     "",
     "Example:",
     "",

@@ -1,13 +1,23 @@
 """eventstore doctor"""
 
+import shutil
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
 from cyclopts import App
 
 from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.session import Column, Session
+from gateway.cli.manners.table import GAP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eventstore.health import Check
 
 NOTES = """\
-FAIL: the start would be refused; WARN: it is allowed, and logged. Exit code 1 if anything is FAIL. Each fix is a
-command for the server, or what to do.
+FAIL: the start would be refused; WARN: it is allowed, and logged. Exit code 1
+if anything is FAIL. Each fix is a command for the server, or what to do.
 
 Example:
 
@@ -31,6 +41,19 @@ async def doctor(*, flags: ServerFlags = SERVER) -> int:
         return int(failed)
     with session.table(*map(Column, ("STATE", "CHECK", "DETAIL")), header=False) as table:
         for each in checks:
-            fix = f"   fix: {each.fix}" if each.fix else ""
-            table.add(each.status, each.name, f"{each.detail}{fix}")
+            fix = f"fix: {each.fix}" if each.fix else None
+            if not session.on_terminal:
+                table.add(each.status, each.name, "   ".join(filter(None, (each.detail, fix))))
+                continue
+            first, *more = (line for text in (each.detail, fix) if text for line in _lines(text, checks))
+            table.add(each.status, each.name, first)
+            for line in more:
+                table.add("", "", line)
     return int(failed)
+
+
+def _lines(text: str, checks: "Sequence[Check]") -> list[str]:
+    """The text as it fits behind the other columns of a terminal."""
+    behind = max(len(each.status) for each in checks) + max(len(each.name) for each in checks) + 2 * len(GAP)
+    room = max(shutil.get_terminal_size().columns - behind, 20)
+    return wrap(text, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

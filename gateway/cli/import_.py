@@ -72,7 +72,7 @@ def _readable(file: str) -> Path:
     path = Path(file)
     if not path.is_file():
         why = "is not a file; - reads stdin" if path.exists() else "does not exist"
-        raise BadRequest(f"{file} {why}", field="FILE")
+        raise BadRequest(f"{file} {why}", field="FILE", remedy="name a file that eventstore export has written")
     return path
 
 

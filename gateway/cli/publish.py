@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 NOTES = """\
 DATA is JSON; - reads it from stdin; without it the event has no members. Its
-type need not be known here, unless strict_types is on.
+type need not be known here, unless strict_types is on. With --app it has the
+schema version that the module gives its type, else 1.
 
 EXPECTED is the version that the stream must be at: any, exists, or a number
 (0: it must be new). Exit code 3 says that it is at another one. Published
@@ -68,7 +69,7 @@ async def publish(
     actor
         Who did it.
     header
-        A header, K=V; may be given several times.
+        A header, K=V; may be repeated.
     app
         A module whose event types the data are checked against.
     """
@@ -84,9 +85,12 @@ async def publish(
         priority=_priority(priority),
         headers=parse_headers(header),
     )
-    event = NewEvent(data=Untyped(type, as_data(data)), id=_uuid(id), metadata=metadata)
+    found, event_id = as_data(data), _uuid(id)
     expected_version, types = parse(expected.lower()), types_of(app)
     async with session.store(types) as store:
+        known = store.log.types.named(type)
+        version = known.version if known is not None and known.name == type else 1
+        event = NewEvent(data=Untyped(type, found, version), id=event_id, metadata=metadata)
         receipt = await actions.append(store, stream, [event], expected=expected_version)
     place = f"partition {receipt.partition}, position {receipt.position:,}"
     session.show(receipt, f"{receipt.stream} is at version {receipt.version:,}", f"  {receipt.ids[-1]}  {place}")

@@ -47,9 +47,9 @@ async def tail(
     Parameters
     ----------
     type
-        Only events of this type; may be given several times.
+        Only events of this type; may be repeated.
     category
-        Only streams whose name begins so, up to the first hyphen; may be given several times.
+        Only streams whose name begins so, up to the first hyphen; may be repeated.
     correlation
         Only events of this transaction.
     since

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NOTES = """\
 The events of a module are its public Structs, by the name that @event gives
-them or by that of their class. With --json each has its JSON Schema.
+them or by that of their class. --json adds its JSON Schema and class.
 
 Example:
 
@@ -57,12 +57,12 @@ def types(*, app: Module, flags: Flags = PLAIN) -> None:
         for each in found:
             session.show_json(each)
         return
-    columns = (Column("TYPE"), Column("SCHEMA VERSION", "right"), Column("UPCASTS FROM"), Column("FORMERLY"))
-    with session.table(*columns, Column("DEFINED AS"), Column("FIELDS"), cut=True) as table:
+    columns = (Column("TYPE"), Column("VERSION", "right"), Column("UPCASTS FROM"), Column("FORMERLY"))
+    with session.table(*columns, Column("FIELDS"), cut=True) as table:
         for each in found:
             older, former = ", ".join(map(str, each.upcasts_from)) or "-", ", ".join(each.formerly) or "-"
             fields = ", ".join(f"{name}: {kind}" for name, kind in each.fields.items()) or "-"
-            table.add(each.type, each.schema_version, older, former, each.defined_as, fields)
+            table.add(each.type, each.schema_version, older, former, fields)
     if not found:
         session.note(f"{app} defines no event types: a class of msgspec.Struct is one")
 

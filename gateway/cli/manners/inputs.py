@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 
 def read_file(path: str, *, field: str, remedy: str | None = None) -> bytes:
-    """The bytes of a file, or of stdin for `-`."""
+    """The bytes of a file, or of stdin for `-`. `remedy` is for a file that is not there."""
     if path == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(path).read_bytes()
     except OSError as error:
+        there = not isinstance(error, FileNotFoundError)
+        remedy = "name a file that you may read" if there else remedy
         raise BadRequest(f"{path} cannot be read: {error.strerror}", field=field, remedy=remedy) from error
 
 

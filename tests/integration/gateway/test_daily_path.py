@@ -127,6 +127,19 @@ def test_strict_types_refuse_what_is_not_known(cli: Command) -> None:
     cli.ok("publish", "order-42", "OrderPlaced", '{"total": 1}', "--app", "shop", **strict)
 
 
+def test_what_is_published_by_a_module_has_the_version_of_its_type(cli: Command) -> None:
+    (cli.folder / "shop.py").write_text(
+        "from msgspec import Struct\nfrom eventstore import event\n\n\n"
+        '@event(name="OrderPlaced", version=2, upcasters={1: lambda old: {"cents": old["total"] * 100}})\n'
+        "class OrderPlaced(Struct, frozen=True):\n    cents: int\n"
+    )
+    old = cli.run("publish", "order-42", "OrderPlaced", '{"total": 1}', "--app", "shop")
+    assert (old.code, "missing required field `cents`" in old.err) == (1, True)
+    cli.ok("publish", "order-42", "OrderPlaced", '{"cents": 100}', "--app", "shop")
+    cli.ok("publish", "order-42", "OrderPlaced", '{"total": 1}')
+    assert [each["schema_version"] for each in cli.ok("read", "order-42", "--json").items] == [2, 1]
+
+
 def test_system_streams_are_not_for_publishers(cli: Command) -> None:
     refused = cli.run("publish", "$audit", "T")
     assert refused.code == 2

@@ -38,6 +38,15 @@ def test_a_table_is_cut_at_the_edge_of_a_terminal_only(filled: Command) -> None:
     assert "x" * 200 in filled.ok("read", "note-01").out
 
 
+def test_doctor_breaks_its_lines_between_words(cli: Command) -> None:
+    terminal = Terminal(cli, "doctor", "--color", "never", columns=70)
+    assert terminal.end() == 0
+    lines = terminal.shown.splitlines()
+    assert max(map(len, lines)) <= 70
+    (at,) = [i for i, line in enumerate(lines) if "a restart loses events" in line]
+    assert lines[at + 1].strip() == "fix: CONFIG SET appendonly yes"
+
+
 def test_a_long_name_of_one_stream_leaves_the_other_lines_whole(cli: Command) -> None:
     cli.ok("publish", "order-42", "OrderPlaced")
     cli.ok("publish", "document-" + "x" * 60, "DocumentAdded")

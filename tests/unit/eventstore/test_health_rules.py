@@ -45,6 +45,12 @@ def told(info: dict[str, str] | None = None, config: dict[str, str] | None = Non
     return replace(changed, **facts)
 
 
+def test_a_node_of_a_cluster_that_is_taken_for_a_lone_server() -> None:
+    check = rules.server(told({"cluster_enabled": "1"}))
+    assert (check.status, check.fix) == ("WARN", "REDIS_CLUSTER=true")
+    assert rules.server(told({"cluster_enabled": "1"}, routed=True)).status == "ok"
+
+
 def test_a_good_server_is_all_ok() -> None:
     assert [rule(GOOD).status for rule in rules.RULES] == ["ok"] * len(rules.RULES)
     assert rules.server(GOOD).detail == "Redis 7.0.15, 10.0.0.7:6379, 0.1 ms"
@@ -250,3 +256,7 @@ def test_warnings_are_logged_and_refuse_nothing() -> None:
 )
 def test_a_torn_file(info: dict[str, str], config: dict[str, str], status: str) -> None:
     assert rules.torn_file(told(info, config)).status == status
+
+
+def test_what_becomes_of_a_torn_file_is_not_claimed_where_config_cannot_be_read() -> None:
+    assert "cannot be read" in rules.torn_file(replace(GOOD, config=None)).detail

@@ -39,6 +39,10 @@ def test_the_help_of_a_command_fits_a_narrow_terminal(name: str, capsys: pytest.
     assert max(map(len, help_of(name, capsys).splitlines())) <= 80
 
 
+def test_the_overview_fits_a_narrow_terminal() -> None:
+    assert max(map(len, overview().splitlines())) <= 80
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["read", "--version"]])
 def test_the_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 0
