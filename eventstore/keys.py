@@ -10,6 +10,10 @@ class Keys:
         self.log = log_key(prefix)
         self._stems = tuple(f"{prefix}:{{{tag}}}:" for tag in hash_tags(partitions))
 
+    def stem(self, partition: int) -> str:
+        """What every key of a partition begins with: it decides the slot."""
+        return self._stems[partition]
+
     def events(self, partition: int) -> str:
         return self._stems[partition] + "log"
 

@@ -1,0 +1,73 @@
+"""The only place that spells the keys of consumer groups (DESIGN.md sections 3 and 4).
+
+All keys of a group in one partition lie in the partition's slot. `home` is the partition whose slot has what there is
+once per group: its members.
+"""
+
+from msgspec import Struct
+
+from eventstore.keys import Keys
+from eventstore.partitions import partition_of
+
+
+class GroupKeys(Struct, frozen=True):
+    """The keys of one group in one partition of a log."""
+
+    group: str
+    partition: int
+    log: str
+    head: str
+    out: str
+    control: str
+    """Hash: lease, offset, and whatever else the Redis group is made from if it is lost."""
+    detached: str
+    """Hash: stream -> row, of the streams that left the main pass."""
+    due: str
+    """Sorted set: stream -> milliseconds, of the rows that are retrying."""
+    orders: str
+    """Hash: what operators want done with a row, and what became of it."""
+    errors: str
+    """Hash: stream -> why its row is retrying or parked."""
+    bell: str
+    """Stream: an entry wakes the holder of the lease."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The keys that exist for as long as the group does."""
+        return self.control, self.detached, self.due, self.orders, self.errors, self.bell
+
+
+def group_keys(keys: Keys, group: str, partition: int) -> GroupKeys:
+    control = _control(keys, group, partition)
+    return GroupKeys(
+        group,
+        partition,
+        keys.events(partition),
+        keys.head(partition),
+        keys.outgoing(partition),
+        control,
+        control + ":detached",
+        control + ":due",
+        control + ":orders",
+        control + ":errors",
+        control + ":bell",
+    )
+
+
+def home_of(group: str, partitions: int) -> int:
+    """The partition in whose slot the members of a group are listed."""
+    return partition_of(group, partitions)
+
+
+def members_key(keys: Keys, group: str, partitions: int) -> str:
+    """Hash: member id -> what it says of itself."""
+    return _control(keys, group, home_of(group, partitions)) + ":members"
+
+
+def effect_key(keys: Keys, group: str, partition: int, name: str) -> str:
+    """What a handler keeps under a name of its own, in the slot of the events that it handles."""
+    return f"{keys.stem(partition)}x:{group}:{name}"
+
+
+def _control(keys: Keys, group: str, partition: int) -> str:
+    return f"{keys.stem(partition)}g:{group}"

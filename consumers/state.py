@@ -1,0 +1,137 @@
+"""What is stored of a group in one partition, and the calls that change it (PROTOCOLS.md sections 1 to 4).
+
+    offset   the place up to which the main pass has finished everything that has no row
+    row      a stream that left the main pass: all below `next` is finished, from `next` on only its own lane delivers
+    fin      "finished before, up to this position": an event at or below it is a replay. The group's holds for streams
+             without a row, a row's for its stream
+    mute     replays are passed over without a call: a replay was cancelled
+
+Finished is an event, by this state alone: its stream has a row and its version is below `next`, or it has none and its
+position is not above the offset.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct, field
+
+from eventstore.cursor import Place
+from eventstore.errors import LogDamaged
+
+OrderKind = Literal["retry", "discard"]
+
+
+class RowState(enum.Enum):
+    """Of the version `next` of a detached stream."""
+
+    CLEAN = "c"
+    RETRYING = "r"
+    PARKED = "p"
+
+
+class Row(Struct, frozen=True):
+    """A detached stream. `attempts` and `due_ms` (the server's clock) are those of `next`, 0 if it has not failed.
+    `pending` is the id of its entry, under which the group's pending list shows the failure; empty for a clean row."""
+
+    next: int
+    state: RowState = RowState.CLEAN
+    attempts: int = 0
+    due_ms: int = 0
+    fin: int = 0
+    pending: str = ""
+
+    def pack(self) -> str:
+        return f"{self.next} {self.state.value} {self.attempts} {self.due_ms} {self.fin} {self.pending or '-'}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Row":
+        """Raises LogDamaged for what is no row of ours."""
+        plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        try:
+            number, state, attempts, due_ms, fin, pending = plain.split(" ")
+            kept = "" if pending == "-" else pending
+            return cls(int(number), RowState(state), int(attempts), int(due_ms), int(fin), kept)
+        except ValueError as error:
+            raise LogDamaged(f"a detached stream of a group has the row {plain[:80]!r}") from error
+
+
+class Token(Struct, frozen=True):
+    """Who holds a lease. Every script compares it with what is stored; no two leases of a group in a partition have
+    the same term, which is also the fencing token of what lies outside of Redis."""
+
+    owner: str
+    term: int
+
+
+class Order(Struct, frozen=True):
+    """What an operator wants done with one version of a stream. It is carried out between two handlings of it."""
+
+    id: str
+    kind: OrderKind
+    stream: str
+    version: int
+
+
+class Outgoing(Struct, frozen=True):
+    """An event that a handler returned, on its way to its partition. `packed` is what append.lua stores behind the
+    version; `recorded_at` of the cause, microseconds; `letter` of its priority (. N H C as in append.lua)."""
+
+    partition: int
+    stream: str
+    packed: bytes
+    cause_recorded_at: int
+    letter: str
+
+
+class Effect(Struct, frozen=True):
+    """A command on a key of the partition's slot, which the commit runs when it finishes the event."""
+
+    command: str
+    key: str
+    args: tuple[str | bytes | int | float, ...] = ()
+
+
+class Stored(Struct, frozen=True):
+    """All that is stored, as seen by who has just taken the lease. `epoch` is the one that the lease numbers in;
+    `head`, `epochs` and `largest` are the partition's last position, its chain of epochs and the bytes of its largest
+    event."""
+
+    term: int
+    epoch: int
+    offset: Place
+    fin: int
+    mute: bool
+    paused: str
+    rows: dict[str, Row]
+    orders: tuple[Order, ...]
+    now_ms: int
+    head: int
+    epochs: bytes
+    largest: int
+
+
+class Commit(Struct, frozen=True):
+    """One call of the commit script. `rows` are those that changed and those that may re-attach; `failures` say why a
+    row is retrying or parked; `taken` are the orders carried out by these rows (False: it came too late)."""
+
+    token: Token
+    number: int
+    offset: Place
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    failures: Mapping[str, bytes] = field(default_factory=dict)
+    taken: Mapping[str, bool] = field(default_factory=dict)
+    out: tuple[Outgoing, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+class Committed(Struct, frozen=True):
+    """The answer. `gone` are the sent rows that have re-attached, `orders` those that wait to be carried out."""
+
+    gone: frozenset[str]
+    orders: tuple[Order, ...]
+    fin: int
+    paused: str
+    now_ms: int
+    head: int
+    largest: int
