@@ -19,9 +19,10 @@ def groups(draw: st.DrawFn, partitions: int = 64, members: int = 12) -> tuple[in
     """Any state that a group can be in: leases of members, of members that have gone, and free partitions."""
     names = draw(st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=members))
     number = draw(st.integers(1, partitions))
-    holders = st.sampled_from([*names, "a member that has gone", ""])
-    owners = draw(st.dictionaries(st.integers(0, number - 1), holders, max_size=number))
-    return number, names, owners
+    some = names[: draw(st.integers(0, len(names)))]  # the others have just come, and hold nothing
+    holders = draw(st.sampled_from([some or [""], [*some, "a member that has gone", ""]]))
+    owners = draw(st.lists(st.sampled_from(holders), min_size=number, max_size=number))
+    return number, names, dict(enumerate(owners))
 
 
 def sizes(assigned: Mapping[int, str], members: Sequence[str]) -> list[int]:
