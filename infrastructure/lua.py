@@ -1,6 +1,7 @@
 """Lua scripts: one file per operation, read once, called by hash; a server that has lost its cache gets the source.
 
-A line `-- include NAME.lua` stands for that file of the same folder: what several scripts share.
+A line `-- include NAME.lua` stands for that file of the same folder, `-- include PACKAGE/NAME.lua` for one of another
+package: what several scripts share.
 """
 
 import re
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from infrastructure.connect import Command, Redis, Reply
 
 
-_INCLUDE = re.compile(r"^-- include ([a-z_]+\.lua)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include (?:([a-z_]+)/)?([a-z_]+\.lua)$", re.MULTILINE)
 
 
 class Script(Struct, frozen=True):
@@ -33,13 +34,14 @@ class Script(Struct, frozen=True):
 @cache
 def load(package: str, name: str) -> Script:
     """The script `scripts/<name>.lua` of `package`, from its folder or its wheel. Raises FileNotFoundError."""
-    folder = files(package).joinpath("scripts")
-
-    def text(file: str) -> str:
-        return _INCLUDE.sub(lambda line: text(line[1]), folder.joinpath(file).read_text("utf-8"))
-
-    source = text(f"{name}.lua")
+    source = _text(package, f"{name}.lua")
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _text(package: str, file: str) -> str:
+    """A file with what it includes in its place."""
+    source = files(package).joinpath("scripts", file).read_text("utf-8")
+    return _INCLUDE.sub(lambda line: _text(line[1] or package, line[2]), source)
 
 
 async def call(

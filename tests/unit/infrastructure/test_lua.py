@@ -27,6 +27,25 @@ def test_a_script_loads_from_a_folder_and_from_an_archive(
     sys.modules.pop(package)
 
 
+def test_a_script_includes_files_of_its_own_folder_and_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "scripted_above/scripts/one.lua": "-- include scripted_below/all.lua\n-- include two.lua\nreturn 1\n",
+        "scripted_above/scripts/two.lua": "local two\n",
+        "scripted_below/scripts/all.lua": "-- include two.lua\n",
+        "scripted_below/scripts/two.lua": "local below\n",
+    }.items():
+        _write(tmp_path, name, text)
+    for package in ("scripted_above", "scripted_below"):
+        _write(tmp_path, f"{package}/__init__.py", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = load("scripted_above", "one").source.split("\n")
+    assert [line for line in lines if line] == ["local below", "local two", "return 1"]
+    for package in ("scripted_above", "scripted_below"):
+        sys.modules.pop(package, None)
+
+
 def test_a_script_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError, match="none"):
         load("infrastructure", "none")
