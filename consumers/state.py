@@ -58,10 +58,11 @@ class Row(Struct, frozen=True):
 
 class Token(Struct, frozen=True):
     """Who holds a lease. Every script compares it with what is stored; no two leases of a group in a partition have
-    the same term, which is also the fencing token of what lies outside of Redis."""
+    the same term, which is also the fencing token of what lies outside of Redis. It holds in one epoch of the log."""
 
     owner: str
     term: int
+    epoch: int
 
 
 class Order(Struct, frozen=True):
@@ -95,7 +96,7 @@ class Effect(Struct, frozen=True):
 class Stored(Struct, frozen=True):
     """All that is stored, as seen by who has just taken the lease. `epoch` is the one that the lease numbers in;
     `head`, `epochs` and `largest` are the partition's last position, its chain of epochs and the bytes of its largest
-    event."""
+    event (None: not known); `bell` is the id of the last entry of the group's bell."""
 
     term: int
     epoch: int
@@ -108,21 +109,39 @@ class Stored(Struct, frozen=True):
     now_ms: int
     head: int
     epochs: bytes
-    largest: int
+    largest: int | None
+    bell: str = "0-0"
+
+    def token(self, owner: str) -> Token:
+        """The token of whoever has taken this lease."""
+        return Token(owner, self.term, self.epoch)
 
 
 class Commit(Struct, frozen=True):
-    """One call of the commit script. `rows` are those that changed and those that may re-attach; `failures` say why a
-    row is retrying or parked; `taken` are the orders carried out by these rows (False: it came too late)."""
+    """One call of the commit script. `rows` are those that changed and those that may re-attach; those of `kept` may
+    not, for their holder could not go on with them in the main pass; `failures` say why a row is retrying or parked;
+    `taken` are the orders carried out by these rows (False: it came too late)."""
 
     token: Token
     number: int
     offset: Place
     rows: Mapping[str, Row] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
     failures: Mapping[str, bytes] = field(default_factory=dict)
     taken: Mapping[str, bool] = field(default_factory=dict)
     out: tuple[Outgoing, ...] = ()
     effects: tuple[Effect, ...] = ()
+
+
+class Rewind(Struct, frozen=True):
+    """What a replay, a skip or a cancel makes of a group in one partition; `rows` are those that change. The lease ends
+    with it, so that nobody goes on from what was before."""
+
+    token: Token
+    offset: Place
+    fin: int
+    mute: bool = False
+    rows: Mapping[str, Row] = field(default_factory=dict)
 
 
 class Committed(Struct, frozen=True):
@@ -134,4 +153,4 @@ class Committed(Struct, frozen=True):
     paused: str
     now_ms: int
     head: int
-    largest: int
+    largest: int | None

@@ -1,0 +1,279 @@
+"""What the holder of a lease keeps in memory of one partition, and when it may do what (PROTOCOLS.md section 3).
+
+It neither waits nor talks to a server: the member (member.py) reads, handles and sends, and tells here what came of it.
+
+    feed      events that the main pass has read, in order    -> queue, or the lane of a detached stream
+    take      the next event that may be handled              -> succeeded, failed, postponed or put back, once each
+    detach    a stream leaves the main pass: slow, or pulled forward
+    obey      orders of operators, each between two handlings of its stream
+    prepare   the one commit in flight                        -> committed, or this whole object is dropped
+
+The offset passes an event that is finished, or whose stream has a row after the very call that moves the offset. What
+an event brings with it (effects, returned events) travels in the call that makes it finished, never earlier.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from consumers.detached import Detached
+from consumers.lanes import Delivery, Lanes
+from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token
+from eventstore.cursor import Place
+from eventstore.epochs import EpochStart, epoch_at, parse
+
+BOUND = 10_000
+"""Detached streams of a partition: with so many the main pass stands still, and nothing is dropped."""
+CANDIDATES_PER_COMMIT = 500
+
+
+class Work(NamedTuple):
+    """An event to be handled: how often its handler was called for it, and whether the group has finished it before."""
+
+    event: Delivery
+    attempts: int
+    replaying: bool
+
+
+class _Brought(NamedTuple):
+    """What a finished event brings with it, until a commit has taken it."""
+
+    stream: str
+    position: int
+    out: tuple[Outgoing, ...]
+    effects: tuple[Effect, ...]
+
+
+class Holder:
+    """One group's state in one partition, from acquiring the lease to losing it. `wanted` tells which events the group
+    handles; None: all of them."""
+
+    def __init__(
+        self, stored: Stored, token: Token, wanted: Callable[[Delivery], bool] | None = None, bound: int = BOUND
+    ) -> None:
+        self.token = token
+        self.offset = stored.offset
+        self.cursor = stored.offset[1]
+        """Position up to which the main pass has read."""
+        self.fin = stored.fin
+        self.head = stored.head
+        self._epoch, self._chain = stored.epoch, parse(stored.epochs)
+        self._mute, self._wanted, self._bound = stored.mute, wanted, bound
+        self._number = 0
+        self._lanes = Lanes()
+        self._detached = Detached(stored.rows)
+        self._rows = self._detached.lanes
+        self._postponed: list[Delivery] = []
+        self._brought: list[_Brought] = []
+        self._failures: dict[str, bytes] = {}
+        self._orders = {order.id: order for order in stored.orders}
+        self._taken: dict[str, bool] = {}
+        self._sent: Commit | None = None
+        self._turn_of_detached = True
+
+    # ---- reading and choosing ----
+
+    @property
+    def in_memory(self) -> int:
+        """Events that the main pass has read and that hold up the offset."""
+        return len(self._lanes)
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        return {stream: lane.row for stream, lane in self._rows.items()}
+
+    def feed(self, events: Iterable[Delivery], read_up_to: int) -> None:
+        """The events that follow those fed before, up to a position: some of them may have been left out because
+        nobody wants them."""
+        rows, add, wanted = self._rows, self._lanes.add, self._wanted
+        passed = self.fin if self._mute else 0
+        for event in events:
+            if rows and event.stream in rows:
+                self._detached.pass_over(event)
+            elif event.position > passed and (wanted is None or wanted(event)):
+                add(event)
+        self.cursor = read_up_to
+        self.head = max(self.head, read_up_to)
+
+    def take(self, now_ms: int) -> Work | None:
+        """The next event that may be handled; its stream then waits until the outcome is told."""
+        if not self._rows:
+            event = self._lanes.take()
+            return None if event is None else Work(event, 0, event.position <= self.fin)
+        self._turn_of_detached = not self._turn_of_detached
+        if self._turn_of_detached:
+            return self._take_detached(now_ms) or self._take_attached()
+        return self._take_attached() or self._take_detached(now_ms)
+
+    def _take_attached(self) -> Work | None:
+        event = self._lanes.take()
+        return None if event is None else Work(event, 0, event.position <= self.fin)
+
+    def _take_detached(self, now_ms: int) -> Work | None:
+        while (event := self._detached.take(now_ms)) is not None:
+            row = self._rows[event.stream].row
+            replaying = event.position <= row.fin
+            if (self._mute and replaying) or (self._wanted is not None and not self._wanted(event)):
+                self._detached.advance(event)
+                continue
+            return Work(event, row.attempts, replaying)
+        return None
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next retry is due, by the server's clock."""
+        return self._detached.next_due_ms
+
+    def wanting(self, most: int) -> list[tuple[str, int]]:
+        """Detached streams whose events must be read through the index: stream, and first version."""
+        return self._detached.wanting(most)
+
+    def read(self, stream: str, events: Collection[Delivery], version: int) -> None:
+        """The events from the version that was wanted, and the version of the stream then."""
+        self._detached.read(stream, tuple(events), version)
+
+    # ---- outcomes ----
+
+    def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
+        if out or effects:
+            self._brought.append(_Brought(event.stream, event.position, out, effects))
+        if event.stream in self._rows:
+            self._detached.advance(event)
+        else:
+            self._lanes.finish(event)
+
+    def failed(self, event: Delivery, calls: int, due_ms: int | None, failure: bytes) -> bool:
+        """The handler was called so often and has failed; it is due again, or parked if `due_ms` is None. False at the
+        bound: nothing is noted, the event is postponed."""
+        stream = event.stream
+        if not self.detach(event):
+            self.postpone(event)
+            return False
+        before = self._rows[stream].row
+        state = RowState.PARKED if due_ms is None else RowState.RETRYING
+        pending = f"{event.epoch}-{event.position}"
+        row = Row(before.next, state, before.attempts + calls, due_ms or 0, before.fin, pending)
+        self._detached.fail(stream, row)
+        self._failures[stream] = failure
+        return True
+
+    def postpone(self, event: Delivery) -> None:
+        """It failed, but that does not count: it waits for `resume`."""
+        self._postponed.append(event)
+
+    def resume(self) -> None:
+        """What was postponed may be taken again."""
+        postponed, self._postponed = self._postponed, []
+        for event in postponed:
+            self.put_back(event)
+
+    def put_back(self, event: Delivery) -> None:
+        """It was not handled, and that is no failure: it was interrupted."""
+        if event.stream in self._rows:
+            self._detached.put_back(event.stream)
+        else:
+            self._lanes.put_back(event)
+
+    def detach(self, event: Delivery) -> bool:
+        """The stream of an event that is being handled leaves the main pass, if it has not yet. False at the bound."""
+        if event.stream in self._rows:
+            return True
+        if len(self._rows) >= self._bound:
+            return False
+        events = self._lanes.take_out(event.stream, event)
+        self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True)
+        return True
+
+    def obey(self) -> None:
+        """Carries out the orders that can be now."""
+        for order in self._orders.values():
+            if order.id not in self._taken and (done := self._detached.obey(order)) is not None:
+                self._taken[order.id] = done
+
+    # ---- committing ----
+
+    def prepare(self) -> Commit | None:
+        """The call to make, to be repeated unchanged until its outcome is known; None if there is nothing to commit.
+        Until `committed` no other may be prepared."""
+        if self._sent is not None:
+            raise RuntimeError("the commit before has no outcome yet")
+        offset = self._new_offset()
+        changed = self._detached.changed
+        streams = {*changed, *self._candidates(offset)}
+        if offset == self.offset[1] and not (streams or self._taken or self._brought):
+            return None
+        rows = {stream: self._rows[stream].row for stream in streams}
+        kept = frozenset(stream for stream in streams if not self._detached.fits(stream, offset, self.cursor))
+        failures = {stream: self._failures.pop(stream) for stream in changed & self._failures.keys()}
+        brought = self._taken_along(offset)
+        self._sent = Commit(
+            self.token,
+            self._number + 1,
+            self._place(offset),
+            rows,
+            kept,
+            failures,
+            dict(self._taken),
+            tuple(out for each in brought for out in each.out),
+            tuple(effect for each in brought for effect in each.effects),
+        )
+        changed.clear()
+        return self._sent
+
+    def _taken_along(self, offset: int) -> list[_Brought]:
+        """What the events bring with them that this commit makes finished."""
+        if not self._brought:
+            return []
+        brought: list[_Brought] = []
+        kept: list[_Brought] = []
+        for each in self._brought:
+            (brought if each.stream in self._rows or each.position <= offset else kept).append(each)
+        self._brought = kept
+        return brought
+
+    def committed(self, reply: Committed) -> None:
+        """The answer to the call, the first or that of a repeat."""
+        call, self._sent = self._sent, None
+        if call is None:
+            raise RuntimeError("no commit is under way")
+        self._number, self.offset, self.fin = call.number, call.offset, reply.fin
+        self.head = max(self.head, reply.head)
+        for order_id in call.taken:
+            del self._taken[order_id]
+            self._orders.pop(order_id, None)
+        self._orders.update((order.id, order) for order in reply.orders if order.id not in call.taken)
+        for stream, row in call.rows.items():
+            if stream not in reply.gone:
+                self._detached.refused(stream, call.offset[1])
+            elif self._rows[stream].row == row and self._detached.fits(stream, call.offset[1], self.cursor):
+                self._reattach(stream)
+            else:  # something has happened meanwhile: the row goes out again
+                self._detached.changed.add(stream)
+
+    def learn(self, orders: Iterable[Order]) -> None:
+        """Orders that were seen elsewhere than in the answer to a commit."""
+        self._orders.update((order.id, order) for order in orders if order.id not in self._taken)
+
+    def _reattach(self, stream: str) -> None:
+        lane = self._detached.leave(stream)
+        events = [event for event in lane.events if event.position <= self.cursor]
+        self._lanes.bring_back(events, running=lane.running)
+
+    def _new_offset(self) -> int:
+        return self._lanes.finished_up_to(self.cursor)
+
+    def _candidates(self, offset: int) -> list[str]:
+        at_head = offset >= self.head
+        return self._detached.candidates(offset, self.cursor, CANDIDATES_PER_COMMIT, at_head=at_head)
+
+    def _place(self, position: int) -> Place:
+        if position == self.offset[1]:
+            return self.offset
+        return epoch_at(self._chain, position), position
+
+    def begin_epoch(self, epoch: int, first: int) -> bool:
+        """The main pass has come to the first event of an epoch. False if it is not the lease's own: then what is known
+        here is of the past."""
+        if epoch != self._epoch:
+            return False
+        self._chain = (*self._chain, EpochStart(epoch, first))
+        return True
