@@ -20,6 +20,7 @@ from eventstore.verdict import Receipts, receipts_or_error
 from eventstore.waiting import Call, Queue, Waiter
 from infrastructure import lua
 from infrastructure.connect import Reply
+from infrastructure.pools import Sending
 from infrastructure.tasks import Spawn
 
 # The server works for one lane while the client works for another. With 1, 2 and 4 lanes, fsync and 2 cores: 19, 27 and
@@ -27,7 +28,6 @@ from infrastructure.tasks import Spawn
 LANES = 4
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.5
-FINAL = {"authentication", "permission", "unsupported", "closed"}  # repeating cannot help
 
 logger = structlog.get_logger(__name__)
 _append = lua.load("eventstore", "append")
@@ -136,9 +136,9 @@ class Lane:
         return not any(call.wanted for call in calls)
 
     async def _try(self, calls: Sequence[Call]) -> None:
-        durability, before = self._log.durability, [call.may_have_run for call in calls]
+        durability, sending = self._log.durability, Sending()
         for call in calls:
-            call.may_have_run = True
+            call.sending = sending
         try:
             replies = await lua.call_all(
                 self._log.redis,
@@ -146,18 +146,19 @@ class Lane:
                 [(call.keys, call.args) for call in calls],
                 *durability.commands,
                 longer_by=durability.wait_seconds,
+                sending=sending,
             )
         except EventStoreError as error:
             ran = not isinstance(error, Unavailable) or error.maybe_ran
-            for call, ran_before in zip(calls, before, strict=True):
-                call.may_have_run = ran_before or ran
+            for call in calls:
+                call.try_ended(may_have_run=ran)
                 _failed(call, error)
             return
         reached = durability.reached(replies[len(calls) :])
-        for call, ran_before, reply in zip(calls, before, replies, strict=False):
+        for call, reply in zip(calls, replies, strict=False):
             if isinstance(reply, ResponseError):
                 refusal = refused(reply)
-                call.may_have_run = ran_before or not _came_first(refusal)
+                call.try_ended(may_have_run=not _came_first(refusal))
                 _failed(call, refusal)
             else:
                 self._settle(call, reply, reached)
@@ -174,7 +175,7 @@ class Lane:
 def _failed(call: Call, error: EventStoreError) -> None:
     """Repeating mends most failures, not all."""
     call.last_failure = error
-    if not isinstance(error, Unavailable) or error.reason in FINAL:
+    if not isinstance(error, Unavailable) or error.is_final:
         call.fail(error)
 
 

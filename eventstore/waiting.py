@@ -12,6 +12,8 @@ from infrastructure.errors import own_copy
 if TYPE_CHECKING:
     import asyncio
 
+    from infrastructure.pools import Sending
+
 MAX_APPENDS = 256
 MAX_EVENTS = 1_000
 MAX_BYTES = 1 << 20
@@ -51,11 +53,13 @@ class Waiter:
 class Call:
     """One call of append.lua: the appends that it joins, and what is known of its tries."""
 
-    __slots__ = ("args", "keys", "last_failure", "may_have_run", "waiters")
+    __slots__ = ("_ran", "args", "keys", "last_failure", "sending", "waiters")
 
     def __init__(self, waiters: list[Waiter], log: Log, partition: int) -> None:
         self.waiters = waiters
-        self.may_have_run = False
+        self._ran = False
+        self.sending: Sending | None = None
+        """The try that is under way."""
         self.last_failure: EventStoreError | None = None
         keys, places = log.keys, dict[str, int]()
         fixed = [keys.head(partition), keys.events(partition), keys.urgent(partition), *keys.duplicates(partition)]
@@ -73,6 +77,15 @@ class Call:
     @property
     def wanted(self) -> bool:
         return any(not w.gone for w in self.waiters)
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether anything of any try may have reached a server that may have run it."""
+        return self._ran or (self.sending is not None and self.sending.in_doubt)
+
+    def try_ended(self, *, may_have_run: bool) -> None:
+        self._ran = self._ran or may_have_run
+        self.sending = None
 
     def fail(self, reason: EventStoreError) -> None:
         self.last_failure = reason

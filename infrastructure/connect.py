@@ -11,7 +11,7 @@ import anyio
 from redis.exceptions import ResponseError
 
 from infrastructure.errors import Unavailable
-from infrastructure.pools import Node
+from infrastructure.pools import Node, Sending
 from infrastructure.refusals import code_of, refusal
 from infrastructure.routes import Cluster, Routes, Sentinel, Standalone
 from infrastructure.wires import Command, Reply, dial
@@ -55,7 +55,9 @@ class Redis:
         self._stale = True
         self._closed = False
 
-    async def run(self, key: str, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+    async def run(
+        self, key: str, *commands: Command, longer_by: float = 0.0, sending: Sending | None = None
+    ) -> list[Reply]:
         """All commands, written at once and in order, on one connection to the primary that serves `key`.
 
         A refused command has its ResponseError in its place. Raises Unavailable when the connection fails; `maybe_ran`
@@ -65,9 +67,9 @@ class Redis:
 
         After a reply that says that the key is served elsewhere (MOVED, READONLY, ...), and after a failed connection,
         the next call asks anew who serves it. A command that is refused with ASK has surely not run: it goes where ASK
-        said, with what its call asks of the node: WAIT, WAITAOF, CONFIG.
+        said, with what its call asks of the node: WAIT, WAITAOF, CONFIG. `sending` tells meanwhile what is in doubt.
         """
-        return await self._run(key, commands, longer_by=longer_by, blocking=False)
+        return await self._run(key, commands, longer_by=longer_by, blocking=False, sending=sending)
 
     async def execute(self, key: str, *command: str | bytes | int | float) -> Reply:
         """One command; what the server refuses is raised, as `refusal` translates it."""
@@ -96,14 +98,22 @@ class Redis:
         self._closed = True
         self._routes.retire()
 
-    async def _run(self, key: str, commands: Sequence[Command], *, longer_by: float, blocking: bool) -> list[Reply]:
+    async def _run(
+        self,
+        key: str,
+        commands: Sequence[Command],
+        *,
+        longer_by: float,
+        blocking: bool,
+        sending: Sending | None = None,
+    ) -> list[Reply]:
         await self._fresh()
         try:
             node = self._routes.find(key)
         except Unavailable:
             self._stale = True
             raise
-        replies = await self._exchange(node, commands, longer_by=longer_by, blocking=blocking)
+        replies = await self._exchange(node, commands, longer_by=longer_by, blocking=blocking, sending=sending)
         asked: dict[int, Node] = {}
         for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE:
@@ -111,7 +121,7 @@ class Redis:
                 if target := self._routes.redirect(reply, node):
                     asked[place] = target
         if asked:
-            await self._ask(commands, replies, asked, longer_by=longer_by, blocking=blocking)
+            await self._ask(commands, replies, asked, longer_by=longer_by, blocking=blocking, sending=sending)
         return replies
 
     async def _ask(
@@ -122,6 +132,7 @@ class Redis:
         *,
         longer_by: float,
         blocking: bool,
+        sending: Sending | None,
     ) -> None:
         """Sends what was refused with ASK where that said, and puts the replies into their places. Each command by
         itself: of the keys of one call some may have moved and others not. What tells of replicas or the disk follows
@@ -129,14 +140,19 @@ class Redis:
         target = next(iter(asked.values()))  # a slot moves to one node
         places = [i for i, command in enumerate(commands) if i in asked or command[0] in _OF_THE_NODE]
         words = [[("ASKING",), commands[i]] if i in asked else [commands[i]] for i in places]
+        others_ran = len(places) < len(commands)
+        if sending is not None:
+            sending.in_doubt = others_ran
         try:
             answers = await self._exchange(
-                target, [command for group in words for command in group], longer_by=longer_by, blocking=blocking
+                target,
+                [command for group in words for command in group],
+                longer_by=longer_by,
+                blocking=blocking,
+                sending=sending,
             )
         except Unavailable as error:
-            error.maybe_ran = error.maybe_ran or any(
-                i not in asked and command[0] not in _OF_THE_NODE for i, command in enumerate(commands)
-            )
+            error.maybe_ran = error.maybe_ran or others_ran
             raise
         last = -1
         for place, group in zip(places, words, strict=True):
@@ -166,11 +182,17 @@ class Redis:
         self._stale = False
 
     async def _exchange(
-        self, node: Node, commands: Sequence[Command], *, longer_by: float, blocking: bool
+        self,
+        node: Node,
+        commands: Sequence[Command],
+        *,
+        longer_by: float,
+        blocking: bool,
+        sending: Sending | None = None,
     ) -> list[Reply]:
         pool = node.blocks if blocking else node.calls
         try:
-            return await pool.exchange(*commands, longer_by=longer_by)
+            return await pool.exchange(*commands, longer_by=longer_by, sending=sending)
         except Unavailable as error:
             self._stale = True
             if self.is_cluster and error.reason == "unreachable":
@@ -178,7 +200,8 @@ class Redis:
             if self._revive is None or error.reason != "unreachable" or error.maybe_ran:
                 raise
             await self._revive()
-            return await pool.exchange(*commands, longer_by=longer_by)  # for the first time: nobody listened
+            # For the first time: nobody listened.
+            return await pool.exchange(*commands, longer_by=longer_by, sending=sending)
 
 
 def _accepted(reply: Reply) -> Reply:

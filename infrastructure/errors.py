@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+_FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}
+
 
 class EventStoreError(Exception):
     """Root of the errors that callers catch.
@@ -47,6 +49,11 @@ class Unavailable(EventStoreError):
         super().__init__(detail, remedy=remedy, facts={"reason": reason})
         self.reason = reason
         self.maybe_ran = maybe_ran
+
+    @property
+    def is_final(self) -> bool:
+        """Whether neither waiting nor trying again can help: somebody has to change something first."""
+        return self.reason in _FINAL
 
 
 def own_copy(error: EventStoreError) -> EventStoreError:

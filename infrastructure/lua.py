@@ -18,6 +18,7 @@ from infrastructure.refusals import code_of
 
 if TYPE_CHECKING:
     from infrastructure.connect import Command, Redis, Reply
+    from infrastructure.pools import Sending
 
 
 _INCLUDE = re.compile(r"^-- include (?:([a-z_]+)/)?([a-z_]+\.lua)$", re.MULTILINE)
@@ -66,21 +67,29 @@ async def call_all(
     calls: "Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]",
     *then: "Command",
     longer_by: float = 0.0,
+    sending: "Sending | None" = None,
 ) -> "list[Reply]":
     """`call` for several (keys, args) at once, written together and run one after the other: a reply for each, then
-    those of `then`. All keys must be served by one server."""
+    those of `then`. All keys must be served by one server. `sending` tells meanwhile what is in doubt."""
     first_key = calls[0][0][0]
     rests = [(len(keys), *keys, *args) for keys, args in calls]
     replies = await redis.run(
-        first_key, *[("EVALSHA", script.sha, *rest) for rest in rests], *then, longer_by=longer_by
+        first_key,
+        *[("EVALSHA", script.sha, *rest) for rest in rests],
+        *then,
+        longer_by=longer_by,
+        sending=sending,
     )
     unknown = [i for i in range(len(calls)) if _is_unknown(replies[i])]
     if unknown:
+        others_ran = len(unknown) < len(calls)
+        if sending is not None:
+            sending.in_doubt = others_ran
         again = [("EVAL", script.source, *rests[i]) for i in unknown]
         try:
-            answers = await redis.run(first_key, *again, *then, longer_by=longer_by)
+            answers = await redis.run(first_key, *again, *then, longer_by=longer_by, sending=sending)
         except Unavailable as error:
-            error.maybe_ran = error.maybe_ran or len(unknown) < len(calls)
+            error.maybe_ran = error.maybe_ran or others_ran
             raise
         for place, answer in zip((*unknown, *range(len(calls), len(replies))), answers, strict=True):
             replies[place] = answer

@@ -6,13 +6,27 @@ readers never keep an append from its server.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import anyio
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from infrastructure.errors import Unavailable
 from infrastructure.refusals import lost
 from infrastructure.wires import Command, Dial, Reply, Wire, pack
+
+_WAITING = ("WAIT", "WAITAOF")
+_NOTHING_TO_WAIT_FOR = ResponseError("nothing to wait for: all that came before was refused")
+
+
+class Sending:
+    """What is known of a call under way, for who cannot wait for its end."""
+
+    __slots__ = ("in_doubt",)
+
+    def __init__(self) -> None:
+        self.in_doubt = False
+        """Whether anything of it may have reached a server that may have run it."""
 
 
 class Pool:
@@ -27,25 +41,35 @@ class Pool:
         self._idle: list[Wire] = []  # the last one is used first: it is the least likely to have been closed
         self._retired = False
 
-    async def exchange(self, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+    async def exchange(self, *commands: Command, longer_by: float = 0.0, sending: Sending | None = None) -> list[Reply]:
         """The replies to all commands, sent at once on one connection; a ResponseError stands in its place.
 
         Raises Unavailable; once anything may have reached the server, with `maybe_ran`. Whatever ends this before the
         last reply is read ends the connection too: the next one to use it would read replies that are not its own.
+        Behind commands that were all refused no WAIT is waited for: it would take its whole time, and tell of nothing.
+        `sending` knows of a doubt as soon as there is one.
         """
-        packed = pack(commands)
+        packed, sending = pack(commands), sending or Sending()
+        waits, refused = _waits(commands) if longer_by else 0, False
         wire = await self._take()
         try:
             # asyncio's own timeout costs a lone call 10 % less than anyio's
             async with asyncio.timeout(self._seconds + longer_by):
-                replies = await wire.exchange(packed, len(commands))
+                sending.in_doubt = True
+                replies = await wire.exchange(packed, len(commands) - waits)
+                if waits:
+                    refused = _all_refused(commands, replies)
+                    replies += [_NOTHING_TO_WAIT_FOR] * waits if refused else await wire.replies(waits)
         except (RedisError, OSError) as error:
             self._drop(wire)
             raise lost(error, self._address, maybe_ran=True, unanswered_tls=wire.unanswered_tls) from error
         except BaseException:
             self._drop(wire)
             raise
-        self._give_back(wire)
+        if refused:
+            self._drop(wire)
+        else:
+            self._give_back(wire)
         return replies
 
     def retire(self) -> None:
@@ -93,6 +117,21 @@ class Pool:
                     reason="timeout",
                     remedy="raise redis.max_connections, or start fewer tasks",
                 ) from None
+
+
+def _waits(commands: Sequence[Command]) -> int:
+    """How many commands at the end wait for replicas or the disk."""
+    count = 0
+    while count < len(commands) and commands[-1 - count][0] in _WAITING:
+        count += 1
+    return count
+
+
+def _all_refused(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
+    return all(
+        isinstance(reply, ResponseError) or command[0] == "ASKING"
+        for command, reply in zip(commands, replies, strict=False)
+    )
 
 
 class Node:

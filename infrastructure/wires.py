@@ -74,6 +74,10 @@ class Wire:
     async def exchange(self, packed: bytes, count: int) -> list[Reply]:
         """Send, then read `count` replies. Raises redis-py's errors and OSError when the connection fails."""
         await self._raw.send_packed_command(packed, check_health=False)
+        return await self.replies(count)
+
+    async def replies(self, count: int) -> list[Reply]:
+        """Read so many replies to what was sent."""
         replies = [await self._reply() for _ in range(count)]
         self._answered = True
         return replies

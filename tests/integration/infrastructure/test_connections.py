@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from infrastructure.connect import Command, Redis, Reply, connect
 from infrastructure.errors import EventStoreError, Unavailable
 from infrastructure.lua import Script, call, call_all
+from infrastructure.pools import Sending
 from infrastructure.refusals import code_of
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
@@ -181,7 +182,9 @@ async def test_a_script_that_has_run_leaves_a_doubt_when_those_beside_it_cannot_
         await call(redis, COUNT, ["a"], [])
         run = redis.run
 
-        async def interrupted(key: str, *commands: Command, longer_by: float = 0.0) -> list[Reply]:
+        async def interrupted(
+            key: str, *commands: Command, longer_by: float = 0.0, sending: Sending | None = None
+        ) -> list[Reply]:
             monkeypatch.undo()
             replies = await run(key, commands[0], longer_by=longer_by)
             server.admin("SCRIPT", "FLUSH")
