@@ -32,5 +32,5 @@ live[#live + 1], live[#live + 2] = id, said
 -- who may not say that it lives would be taken for dead. The field '' keeps the hash there when all have left.
 redis.call('HDEL', members_key, ' ', unpack(gone))
 redis.call('HSET', members_key, '', '', id, string.format('%.0f %s %s', now, ttl, said))
-if is_new or #gone > 0 then redis.call('XADD', bell_key, 'MAXLEN', '1', '*', 'members', '') end
+if is_new or #gone > 0 then redis.call('XADD', bell_key, 'MAXLEN', '1', '*', 'why', 'members') end
 return live

@@ -8,6 +8,6 @@ local control_key, members_key, bell_key = KEYS[1], KEYS[2], KEYS[3]
 local left = redis.call('HDEL', members_key, ARGV[1])
 -- not for a group that was deleted meanwhile: a bell would stay behind
 if left == 1 and redis.call('EXISTS', control_key) == 1 then
-  redis.call('XADD', bell_key, 'MAXLEN', '1', '*', 'members', '')
+  redis.call('XADD', bell_key, 'MAXLEN', '1', '*', 'why', 'members')
 end
 return left

@@ -57,7 +57,9 @@ def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> 
         server.admin("XADD", key, entry_id, field, change(int(entry_id.partition(b"-")[2]), value))
 
 
-_KNOWN_KEY = re.compile(rb"[\w.:-]+:(log|\{log\.\d+\.\d+\}:(log|head|urgent|dup:[01]|out|in|i:.+|snap:.+))", re.DOTALL)
+_OF_GROUP = rb"g:[\w.-]+(:(detached|due|orders|errors|bell|members))?|x:[\w.-]+:.+"
+_OF_PARTITION = rb"log|head|urgent|dup:[01]|out|in|i:.+|snap:.+|" + _OF_GROUP
+_KNOWN_KEY = re.compile(rb"[\w.:-]+:(log|\{log\.\d+\.\d+\}:(" + _OF_PARTITION + rb"))", re.DOTALL)
 
 
 def strange_keys(server: Server) -> list[bytes]:
