@@ -34,7 +34,7 @@ async def connect(settings: "RedisSettings", revive: Revive | None = None) -> "A
     One `Redis` serves all tasks of an event loop; it opens connections as they are needed. `revive` starts the server
     again: it is called when nothing listens any more, before the call that found out goes there once more.
     """
-    redis = Redis(_routes(settings), is_cluster=settings.cluster, revive=revive)
+    redis = Redis(settings, revive)
     try:
         await redis.open()
         yield redis
@@ -45,10 +45,12 @@ async def connect(settings: "RedisSettings", revive: Revive | None = None) -> "A
 class Redis:
     """One log's server or servers. Made by `connect`."""
 
-    def __init__(self, routes: Routes, *, is_cluster: bool, revive: Revive | None = None) -> None:
-        self.is_cluster = is_cluster
+    def __init__(self, settings: "RedisSettings", revive: Revive | None) -> None:
+        self.settings = settings
+        """By which another event loop may connect to the same servers."""
+        self.is_cluster = settings.cluster
         self._revive = revive
-        self._routes = routes
+        self._routes = _routes(settings)
         self._refreshing = anyio.Lock()
         self._failures = 0
         self._failure: Unavailable | None = None
