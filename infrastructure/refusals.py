@@ -3,6 +3,7 @@
 Loads no Redis client, so that the command line may name these errors without paying for one.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
 }
 
 _BROKE = "check the server and the network"
+# What servers add to an error that a script has met: its hash, which Valkey 9 leaves out, and the line.
+_PLACE_IN_SCRIPT = re.compile(r" script: (?:[0-9a-f]{40}, )?on @user_script:\d+\.?$")
 _IN_SCRIPT = {"can't run this command", "ACL failure in script"}  # Redis; Valkey 9
 _ERR_TEXTS: tuple[tuple[str, str, str], ...] = (
     ("max number of clients", "busy", "raise maxclients on the server, or lower redis.max_connections"),
@@ -55,7 +58,7 @@ def refusal(error: Exception, address: str = "the server") -> EventStoreError:
     """What a server's error reply means. A refused command changed nothing, so `maybe_ran` is false; but a script that
     met a right that its user lacks may have written before it did."""
     # For a command that it does not know, AUTH under another name too, a server repeats the first arguments.
-    code, text = code_of(error), str(error).partition(", with args beginning with:")[0]
+    code, text = code_of(error), _PLACE_IN_SCRIPT.sub("", str(error).partition(", with args beginning with:")[0])
     detail = f"{address} refused a command: {text if text.startswith(code) else f'{code} {text}'}"
     if code in _REFUSALS:
         reason, remedy = _REFUSALS[code]

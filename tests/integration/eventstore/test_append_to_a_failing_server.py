@@ -131,6 +131,7 @@ async def test_a_server_that_refuses_is_told_and_nothing_is_written(
         assert (refusal.reason, refusal.maybe_ran) == (reason, False)
         assert remedy in str(refusal.remedy)
         assert server.address in refusal.detail or "server" in refusal.detail
+        assert "user_script" not in refusal.detail
         assert server.admin("DEBUG", "DIGEST") == before
         assert (await store.append("order-1", [Noted(2)])).version == 2
 

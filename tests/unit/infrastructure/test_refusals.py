@@ -17,10 +17,8 @@ SAID = {
     "NOAUTH Authentication required.": "authentication",
     "WRONGPASS invalid username-password pair or user is disabled.": "authentication",
     "NOPERM this user has no permissions to run the 'set' command": "permission",
-    "ERR The user executing the script can't run this command or subcommand script: 1": "permission",
-    "ERR ACL failure in script: User u has no permissions to run the 'rpush' command script: on @user_script:76.": (
-        "permission"
-    ),
+    "ERR The user executing the script can't run this command or subcommand": "permission",
+    "ERR ACL failure in script: User u has no permissions to run the 'rpush' command": "permission",
     "READONLY You can't write against a read only replica.": "read-only",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "read-only",
     "OOM command not allowed when used memory > 'maxmemory'.": "out-of-memory",
@@ -53,6 +51,13 @@ def test_what_a_server_says_has_one_reason_and_a_remedy(text: str, reason: str) 
     assert error.remedy
     assert text in error.detail
     assert "10.0.0.1:6379" in error.detail
+
+
+@pytest.mark.parametrize("place", [f"{'5f' * 20}, on @user_script:314.", "on @user_script:314."])
+@pytest.mark.parametrize("text", [text for text in SAID if not text.startswith(("MOVED", "ASK"))])
+def test_where_in_a_script_a_server_refused_is_not_told(text: str, place: str) -> None:
+    """It says nothing to a user, and the line is that of a file put together from several."""
+    assert refusal(parsed(f"{text} script: {place}"), "a").detail == refusal(parsed(text), "a").detail
 
 
 def test_what_is_a_mistake_of_the_caller_is_no_outage() -> None:
