@@ -19,6 +19,7 @@ from infrastructure.settings import LogSettings
 Cause = Receipt | RecordedEvent
 _LETTERS = {Priority.LOW: ".", Priority.NORMAL: "N", Priority.HIGH: "H", Priority.CRITICAL: "C"}
 _PLAIN = Metadata()
+_TEXTS = ("correlation_id", "causation_id", "traceparent", "actor")
 OWN_IDS, GOES_ON = 1, 2  # flags of append.lua
 MAX_TEXT_BYTES = 1024
 MAX_HEADERS_BYTES = 16 * 1024
@@ -74,7 +75,7 @@ def encode(
     partitions: int,
 ) -> Append:
     """Raises InvalidRequest, InvalidEvent, TooLarge, DifferentPartitions or IdConflict; nothing has been sent then."""
-    new = [_new(event) for each in appends for event in _checked_batch(each.events)]
+    new = [_new(event) for each in appends for event in _checked_batch(each)]
     if len(new) > limits.max_call_events:
         raise TooLarge("the number of events of the call", len(new), limits.max_call_events, "max_call_events")
     ids, own_ids = _ids([event.id for event in new])
@@ -92,7 +93,7 @@ def encode(
         first = end
     if size > limits.max_call_bytes:
         raise TooLarge("the call's size in bytes", size, limits.max_call_bytes, "max_call_bytes")
-    parts += [Part(stream, expected.checked(wanted), "", (), ()) for stream, wanted in checks.items()]
+    parts += [Part(stream, expected.checked(wanted, "checks"), "", (), ()) for stream, wanted in checks.items()]
     size += sum([len(stream.encode()) for stream in checks])
     cause_at = max([c.recorded_at for c in causes]) if causes else 0
     return Append(_one_partition(parts, partitions), parts, own_ids, cause_at, len(new) + len(checks), size)
@@ -135,11 +136,18 @@ def _one_partition(parts: Sequence[Part], partitions: int) -> int:
     return first
 
 
-def _checked_batch(events: Sequence[object]) -> Sequence[object]:
+def _checked_batch(given: StreamAppend) -> Sequence[object]:
+    events = given.events
     if isinstance(events, str | bytes) or not isinstance(events, Sequence):
-        raise InvalidRequest("events must be a list", field="events", remedy="append(stream, [event])")
+        raise InvalidRequest(
+            f"the events for {given.stream} must be a list", field="events", remedy="a list, of one event too: [event]"
+        )
     if not events:
-        raise InvalidRequest("there is no event to append", field="events", remedy="give at least one event")
+        raise InvalidRequest(
+            f"there is no event to append to {given.stream}",
+            field="events",
+            remedy="give at least one event; append_many looks at a stream without writing to it by checks={stream: n}",
+        )
     return events
 
 
@@ -147,7 +155,7 @@ def _new(event: object) -> NewEvent:
     return event if isinstance(event, NewEvent) else NewEvent(data=event)
 
 
-def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
+def checked_metadata(metadata: Metadata | None) -> Metadata | None:
     if metadata is not None and not isinstance(metadata, Metadata):
         raise InvalidRequest(
             f"metadata is a {type(metadata).__name__}", field="metadata", remedy="give eventstore.Metadata(...)"
@@ -161,7 +169,7 @@ def _checked_metadata(metadata: Metadata | None) -> Metadata | None:
     return metadata
 
 
-def _checked_causes(causes: Sequence[Cause]) -> Sequence[Cause]:
+def checked_causes(causes: Sequence[Cause]) -> Sequence[Cause]:
     if not isinstance(causes, Sequence) or not all(isinstance(cause, Cause) for cause in causes):
         raise InvalidRequest(
             "causes must be a list of receipts and recorded events", field="causes", remedy="causes=[receipt]"
@@ -193,7 +201,7 @@ def _ids(given: Sequence[UUID | None]) -> tuple[tuple[UUID, ...], bool]:
 def _call_metadata(metadata: Metadata | None, causes: Sequence[Cause]) -> Metadata:
     if metadata is None and causes == ():
         return _PLAIN
-    return _with_causes(_checked_metadata(metadata) or _PLAIN, _checked_causes(causes))
+    return _with_causes(checked_metadata(metadata) or _PLAIN, checked_causes(causes))
 
 
 def _with_causes(metadata: Metadata, causes: Sequence[Cause]) -> Metadata:
@@ -222,7 +230,7 @@ def _about(events: Sequence[NewEvent], ids: Sequence[UUID], call: Metadata) -> t
         first = _stored(call)
         letters = _LETTERS[call.priority] * len(own) if call.priority.urgent else ""
         return letters, [first] if len(own) == 1 else [first, *[_stored(others)] * (len(own) - 1)]
-    about = [_completed(_checked_metadata(each), others if i else call) for i, each in enumerate(own)]
+    about = [_completed(checked_metadata(each), others if i else call) for i, each in enumerate(own)]
     letters = "".join([_LETTERS[each.priority] for each in about]) if any(m.priority.urgent for m in about) else ""
     return letters, [_stored(_without_own_id(each, i)) for each, i in zip(about, ids, strict=True)]
 
@@ -258,11 +266,19 @@ def _stored(metadata: Metadata) -> bytes:
         _check_metadata(metadata)
         return codec.pack_metadata(metadata)
     except (UnicodeEncodeError, TypeError, AttributeError) as error:
-        raise InvalidEvent(f"metadata cannot be stored: {error}", field="metadata", remedy="use plain text") from error
+        raise InvalidEvent(
+            f"metadata cannot be stored: {error}", field=_field_at_fault(metadata), remedy="use plain text"
+        ) from error
+
+
+def _field_at_fault(metadata: Metadata) -> str:
+    """Which one is no text is looked for when it is too late, so that nobody else pays for it."""
+    wrong = [name for name in _TEXTS if not isinstance(getattr(metadata, name), str | None)]
+    return f"metadata.{wrong[0]}" if wrong else "metadata" if isinstance(metadata.headers, dict) else "metadata.headers"
 
 
 def _check_metadata(metadata: Metadata) -> None:
-    for field in ("correlation_id", "causation_id", "traceparent", "actor"):
+    for field in _TEXTS:
         text = getattr(metadata, field)
         if text is not None and not 1 <= len(text.encode()) <= MAX_TEXT_BYTES:
             raise InvalidEvent(

@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
+from eventstore.arguments import must_be, whole_number
 from eventstore.codec import Entry
 from eventstore.envelope import Receipt, RecordedEvent
 from eventstore.errors import InvalidRequest
@@ -21,6 +22,7 @@ _decode = msgspec.msgpack.Decoder(list[int]).decode
 
 Place = tuple[int, int]
 """(epoch, position) of the last event of a partition that lies behind; (0, 0) before the first."""
+_WHAT_WAS_READ = "give a RecordedEvent or the Receipt of an append"
 
 
 class Cursor(Struct, frozen=True):
@@ -31,6 +33,7 @@ class Cursor(Struct, frozen=True):
     @classmethod
     def start(cls, partitions: int) -> "Cursor":
         """Before the first event of every partition."""
+        whole_number("the number of partitions of the log", partitions=partitions)
         return cls(((0, 0),) * partitions)
 
     @classmethod
@@ -54,23 +57,31 @@ class Cursor(Struct, frozen=True):
 
     def after(self, event: RecordedEvent | Receipt | Entry) -> "Cursor":
         """The cursor of a reader that has also had this event."""
+        must_be(RecordedEvent | Receipt | Entry, _WHAT_WAS_READ, event=event)
         return self._with(event.partition, (event.epoch, event.position))
 
     def before(self, event: RecordedEvent | Receipt | Entry) -> "Cursor":
         """The cursor of a reader that reads backwards and has also had this event."""
+        must_be(RecordedEvent | Receipt | Entry, _WHAT_WAS_READ, event=event)
         below = event.position - 1
         return self._with(event.partition, (event.epoch, below) if below else (0, 0))
-
-    def checked(self, partitions: int) -> "Cursor":
-        """The cursor, if it is of a log with that many partitions. Raises InvalidRequest."""
-        if len(self.places) != partitions:
-            raise _unusable(f"is of a log with {len(self.places)} partitions, this one has {partitions}")
-        return self
 
     def _with(self, partition: int, place: Place) -> "Cursor":
         if not 0 <= partition < len(self.places):
             raise _unusable(f"has no partition {partition}")
         return Cursor((*self.places[:partition], place, *self.places[partition + 1 :]))
+
+
+def usable(cursor: Cursor, partitions: int) -> Cursor:
+    """The cursor, if it is one, of a log with that many partitions. Raises InvalidRequest."""
+    must_be(Cursor, "give a Cursor: Cursor.parse(text) makes one of its text", cursor=cursor)
+    try:
+        places = msgspec.convert(cursor.places, tuple[Place, ...])
+    except msgspec.ValidationError as error:
+        raise _unusable("was not made by this log") from error
+    if len(places) != partitions:
+        raise _unusable(f"is of a log with {len(places)} partitions, this one has {partitions}")
+    return cursor
 
 
 def _unusable(why: str) -> InvalidRequest:

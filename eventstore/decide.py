@@ -25,11 +25,12 @@ from weakref import WeakValueDictionary
 import anyio
 from msgspec import Struct
 
-from eventstore.append import Cause
+from eventstore.append import Cause, checked_causes, checked_metadata
+from eventstore.arguments import append_timeout, at_least, must_be, must_be_function, told, whole_number
 from eventstore.envelope import Metadata, NewEvent, Receipt, Untyped
 from eventstore.errors import DurabilityNotReached, InvalidRequest, WrongExpectedVersion
 from eventstore.event_types import EventTypes
-from eventstore.fold import Fold, data_of, must_be_function
+from eventstore.fold import Fold, data_of
 from eventstore.names import publishable
 from eventstore.snapshots import Loaded, load
 
@@ -98,7 +99,9 @@ class Writing(Generic[S]):
         self.receipt: Receipt | None = None
         """Of what the block appended; None before that, and if it collected nothing."""
         self._store, self._fold = store, fold_of(fold)
-        self._causes, self._metadata, self._timeout_seconds = causes, metadata, timeout_seconds
+        # what is wrong is told before the work, not behind it
+        self._causes, self._metadata = checked_causes(causes), checked_metadata(metadata)
+        self._patience_seconds = append_timeout(timeout_seconds, store.log.settings.append_timeout_seconds)
         self._loaded: Loaded[S] | None = None
         self._state: S
         self._new: list[Any] = []
@@ -136,6 +139,7 @@ class Writing(Generic[S]):
 
     def decide(self, decider: Decider[C, S], command: C) -> tuple[Any, ...]:
         """Collects what follows from a command, and returns it. Raises what its `decide` raises."""
+        must_be_decider(decider)
         events = decider.decide(command, self.state)
         self.append(*events)
         return events
@@ -173,7 +177,7 @@ class Writing(Generic[S]):
                 expected=version,
                 causes=self._causes,
                 metadata=self._metadata,
-                timeout_seconds=self._timeout_seconds,
+                timeout_seconds=self._patience_seconds,
             )
         except DurabilityNotReached as error:
             self.receipt = error.receipt if isinstance(error.receipt, Receipt) else None
@@ -222,11 +226,11 @@ async def decide(
     timeout_seconds: float | None,
 ) -> Decided[S]:
     """`EventStore.decide`."""
-    if type(attempts) is not int or attempts < 1:
-        raise InvalidRequest(f"attempts is {attempts!r}", field="attempts", remedy="a whole number from 1")
+    at_least(1, attempts=attempts)
+    whole_number("a whole number from 1", attempts=attempts)
+    must_be_decider(decider)
     writing = Writing(store, stream, decider, causes, metadata, timeout_seconds)
-    patience = store.log.settings.append_timeout_seconds if timeout_seconds is None else timeout_seconds
-    async with turns.of(stream, patience):
+    async with turns.of(stream, writing._patience_seconds):
         attempt = 1
         while True:
             try:
@@ -247,6 +251,11 @@ def _pause(attempt: int) -> float:
     return random.uniform(0, longest)  # noqa: S311 - no secret
 
 
+def must_be_decider(given: object) -> None:
+    """Raises InvalidRequest for what is none, a Fold too: it decides nothing."""
+    must_be(Decider, "give a Decider(initial, decide, evolve)", decider=given)
+
+
 def fold_of(given: Fold[S] | Decider[Any, S]) -> Fold[S]:
     """Raises InvalidRequest for what is neither."""
     if isinstance(given, Decider):
@@ -254,7 +263,7 @@ def fold_of(given: Fold[S] | Decider[Any, S]) -> Fold[S]:
     if isinstance(given, Fold):
         return given
     raise InvalidRequest(
-        f"something of type {type(given).__name__} is no fold",
+        f"fold is {told(given)}",
         field="fold",
         remedy="give Fold(initial, apply) or a Decider",
     )

@@ -1,14 +1,16 @@
 """Names, schema versions and upcasters of the user's events."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import msgspec
 from msgspec import Struct
 from msgspec import inspect as types
 
 from eventstore import upcasters as chains
+from eventstore.arguments import told
 from eventstore.envelope import Untyped
 from eventstore.errors import EventTypeError, InvalidEvent
 from eventstore.json_values import may_hold_floats, refuse_what_json_cannot_hold
@@ -37,6 +39,11 @@ class EventType(Struct, frozen=True):
     formerly: tuple[str, ...] = ()
 
 
+@overload
+def event(cls: T, /) -> T: ...
+
+
+@overload
 def event(
     *,
     name: str | None = None,
@@ -44,8 +51,21 @@ def event(
     upcasters: Mapping[int, Upcaster] | None = None,
     oldest: int = 1,
     formerly: Iterable[str] = (),
-) -> Callable[[T], T]:
-    """Names a Struct for the log. Without it the class name is the type and 1 the schema version.
+) -> Callable[[T], T]: ...
+
+
+def event(
+    cls: T | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
+    oldest: int = 1,
+    formerly: Iterable[str] = (),
+) -> T | Callable[[T], T]:
+    """Names a Struct for the log. Without it, and by a bare `@event`, the class name is the type and 1 the schema
+    version.
 
     @event(name="OrderPlaced", version=2, upcasters={1: lambda old: {**old, "currency": "EUR"}})
     class OrderPlaced(Struct, frozen=True): total: int; currency: str
@@ -55,21 +75,35 @@ def event(
     those names are read as this type, and new ones are stored under `name`. Raises EventTypeError."""
 
     def annotate(cls: T) -> T:
-        described = _described(cls, name or cls.__name__, version, upcasters or {}, oldest, formerly)
+        _must_be_struct(cls)
+        stored_as = cls.__name__ if name is None else name
+        described = _described(cls, stored_as, version, {} if upcasters is None else upcasters, oldest, formerly)
         cls.__event_type__ = described  # type: ignore[attr-defined]
         return cls
 
-    return annotate
+    return annotate if cls is None else annotate(cls)
 
 
 def event_type(cls: type[Struct]) -> EventType:
     """The EventType of a Struct, annotated or not."""
+    _must_be_struct(cls)
     annotated = cls.__dict__.get("__event_type__")
-    if isinstance(annotated, EventType):
-        return annotated
-    if not (isinstance(cls, type) and issubclass(cls, Struct)):
-        raise EventTypeError(f"{cls!r} is not an event", field="types", remedy="define the event as a msgspec Struct")
-    return _described(cls, cls.__name__, 1, {})
+    return annotated if isinstance(annotated, EventType) else _described(cls, cls.__name__, 1, {})
+
+
+def _must_be_struct(cls: object) -> None:
+    if not isinstance(cls, type):
+        raise EventTypeError(
+            f"{cls!r} is no event type, but {told(cls)}",
+            field="types",
+            remedy="give the class of the event; @event(name=...) names it otherwise",
+        )
+    if not issubclass(cls, Struct) or cls is Struct:
+        raise EventTypeError(
+            f"{cls.__name__} is no event type",
+            field="types",
+            remedy=f"define it as a msgspec Struct: class {cls.__name__}(Struct, frozen=True)",
+        )
 
 
 def _described(
@@ -82,9 +116,17 @@ def _described(
 ) -> EventType:
     _check_name(name)
     if type(version) is not int or not 1 <= version <= MAX_SCHEMA_VERSION:
-        raise EventTypeError(f"{name}: schema version {version} is not in 1..{MAX_SCHEMA_VERSION}", field="version")
+        raise EventTypeError(
+            f"{name}: the schema version {version!r} is none",
+            field="version",
+            remedy=f"a whole number from 1 to {MAX_SCHEMA_VERSION}",
+        )
     if type(oldest) is not int or not 1 <= oldest <= version:
-        raise EventTypeError(f"{name}: oldest={oldest} is not in 1..{version}", field="oldest")
+        raise EventTypeError(
+            f"{name}: oldest={oldest!r} is no version up to the present one",
+            field="oldest",
+            remedy=f"a whole number from 1 to {version}: the lowest that was ever stored",
+        )
     steps = chains.chain(name, version, oldest, upcasters)
     former = _former_names(name, formerly)
     return EventType(name, version, cls, steps, may_hold_floats(_info(cls, name)), oldest, former)
@@ -93,11 +135,15 @@ def _described(
 def _check_name(name: str) -> None:
     plain_name(name, "event type")
     if len(name) > MAX_TYPE_BYTES:
-        raise EventTypeError(f"event type {name[:40]}... is over {MAX_TYPE_BYTES} bytes", field="name")
+        raise EventTypeError(
+            f"event type {name[:40]}... is over {MAX_TYPE_BYTES} bytes",
+            field="name",
+            remedy=f"a name of at most {MAX_TYPE_BYTES} letters",
+        )
 
 
 def _former_names(name: str, formerly: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(formerly, str):
+    if isinstance(formerly, str | bytes) or not isinstance(formerly, Iterable):
         raise EventTypeError(
             f"{name}: formerly={formerly!r} is no list of names", field="formerly", remedy='("A", "B")'
         )
@@ -126,7 +172,8 @@ def _info(cls: type[Struct], name: str) -> types.Type:
 
 
 class EventTypes:
-    """The types one store knows. Unknown ones read as plain dicts; a strict store does not append them."""
+    """The types one store knows. Unknown ones read as plain dicts; a strict store does not append them: neither data
+    without a Struct, nor a Struct that it was not given (the class of a command, say)."""
 
     def __init__(self, structs: Iterable[type[Struct]] = (), *, strict: bool = False) -> None:
         self._strict = strict
@@ -135,6 +182,10 @@ class EventTypes:
         self._encode = msgspec.json.Encoder().encode
         self._present: dict[str, Kind] = {}
         self._plain: dict[type, Kind] = {}  # of Structs that can hold no float, once one was encoded
+        if isinstance(structs, type | str | bytes) or not isinstance(structs, Iterable):
+            raise EventTypeError(
+                f"types is {told(structs)}", field="types", remedy="give a list of Structs: types=[OrderPlaced]"
+            )
         for struct in structs:
             self.add(struct)
 
@@ -144,6 +195,11 @@ class EventTypes:
     def named(self, name: str) -> EventType | None:
         """The type that has this name, or had it."""
         return self._by_name.get(name)
+
+    def did_you_mean(self, name: str) -> str:
+        """The end of a sentence that refuses a name: the known one that is most like it, if any is."""
+        near = get_close_matches(name, self._by_name, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
     def names_of(self, name: str) -> tuple[str, ...]:
         """All names under which events of the type are stored that has this name, or had it."""
@@ -182,11 +238,14 @@ class EventTypes:
             return self._encode_untyped(data)
         if not isinstance(data, Struct):
             raise InvalidEvent(
-                f"{type(data).__name__} is not an event",
+                f"{told(data).removeprefix('of type ')} is not an event",
                 field="events",
                 remedy="append a msgspec Struct; Untyped(type, data) is for data without one",
             )
-        found = self._by_struct.get(type(data)) or self.add(type(data))
+        found = self._by_struct.get(type(data))
+        if found is None:
+            self._refuse_if_strict(type(data).__name__)
+            found = self.add(type(data))
         encoded = self._to_json(data, found.name, floats=found.may_hold_floats)
         self._must_be_readable(found.name, found.version, encoded)
         if not found.may_hold_floats:
@@ -197,7 +256,11 @@ class EventTypes:
         plain_name(event.type, "event type")
         version = event.schema_version
         if len(event.type) > MAX_TYPE_BYTES or not isinstance(version, int) or not 1 <= version <= MAX_SCHEMA_VERSION:
-            raise InvalidEvent(f"type {event.type[:40]!r}, schema version {event.schema_version}", field="type")
+            raise InvalidEvent(
+                f"type {event.type[:40]!r}, schema version {event.schema_version!r}",
+                field="type",
+                remedy=f"a name of at most {MAX_TYPE_BYTES} letters, and a version from 1 to {MAX_SCHEMA_VERSION}",
+            )
         if self.named(event.type) is None:
             self._refuse_if_strict(event.type)
         encoded = self._to_json(event.data, event.type, floats=True)
@@ -209,7 +272,7 @@ class EventTypes:
             raise InvalidEvent(
                 f"{name} is not a known type, and strict_types is set",
                 field="type",
-                remedy="give its Struct to `types`",
+                remedy=f"give its Struct to `types`{self.did_you_mean(name)}",
             )
 
     def _to_json(self, data: object, name: str, *, floats: bool) -> bytes:

@@ -16,13 +16,13 @@ ExpectedVersion = Expected | int
 MAX_VERSION = 2**48 - 1
 
 
-def checked(expected: ExpectedVersion) -> ExpectedVersion:
+def checked(expected: ExpectedVersion, field: str = "expected") -> ExpectedVersion:
     if isinstance(expected, Expected):
         return expected
     if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected <= MAX_VERSION:
         raise InvalidRequest(
             f"expected version {expected!r} is not a version",
-            field="expected",
+            field=field,
             remedy="give Expected.ANY, Expected.EXISTS, 0 for a new stream, or the version last seen",
         )
     return expected

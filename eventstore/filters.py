@@ -1,7 +1,10 @@
 """Which events a reader wants. A filter is a scan: what it leaves out is read and passed over, not looked up."""
 
+from collections.abc import Collection
+
 from msgspec import Struct
 
+from eventstore.arguments import may_be
 from eventstore.codec import Entry
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest
@@ -23,8 +26,10 @@ class Filter(Struct, frozen=True):
     def __post_init__(self) -> None:
         for name in ("types", "categories"):
             given = getattr(self, name)
-            if isinstance(given, str) or not all(isinstance(item, str) for item in given):
+            several = isinstance(given, Collection) and not isinstance(given, str)
+            if not several or not all(isinstance(item, str) for item in given):
                 raise InvalidRequest(f"{name}={given!r} is no list of names", field=name, remedy='("A", "B")')
+        may_be(str, "text, as in the metadata of the events", correlation_id=self.correlation_id)
         for name in ("since", "until"):
             if getattr(self, name) is not None and type(getattr(self, name)) is not int:
                 raise InvalidRequest(f"{name} is not a number of microseconds", field=name, remedy="a whole number")

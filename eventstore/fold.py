@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from eventstore import fingerprint
+from eventstore.arguments import at_least, must_be_function, whole_number
 from eventstore.envelope import Untyped
 from eventstore.errors import InvalidRequest
 from eventstore.event_types import EventTypes, event_type
@@ -63,7 +64,8 @@ class Fold(Generic[S]):
         state_type: Any = None,
     ) -> None:
         must_be_function("apply(state, event)", apply)
-        _at_least_one(version=version, snapshot_every=snapshot_every)
+        at_least(1, version=version, snapshot_every=snapshot_every)
+        whole_number("a whole number from 1", version=version)
         returned, taken = _annotated(apply)
         self._initial, self._apply = initial, apply
         self.version, self.snapshot_every = version, snapshot_every
@@ -155,18 +157,6 @@ class Fold(Generic[S]):
 def data_of(types: EventTypes, name: str, schema_version: int, data: object) -> object:
     """What a fold gets of an event: a dict does not tell its type."""
     return data if types.named(name) is not None else Untyped(name, data, schema_version)
-
-
-def must_be_function(signature: str, given: object) -> None:
-    name = signature.partition("(")[0]
-    if not callable(given):
-        raise InvalidRequest(f"{name} is of type {type(given).__name__}", field=name, remedy=f"a function: {signature}")
-
-
-def _at_least_one(**given: int | None) -> None:
-    for name, value in given.items():
-        if value is not None and (type(value) is not int or value < 1):
-            raise InvalidRequest(f"{name} is {value!r}", field=name, remedy="a whole number from 1")
 
 
 def _annotated(apply: Callable[..., Any]) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """The log of one server: what every operation needs to know of it, and how it is made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
 
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from eventstore import durability
+from eventstore.arguments import may_be
 from eventstore.codec import Entry, unpack_at
 from eventstore.durability import Durability
 from eventstore.entries import Entries, make_all
@@ -86,7 +87,8 @@ class Log(Struct, frozen=True):
             )
 
     def resolved(self, where: Filter | None) -> Filter | None:
-        """The filter with each type under all names that it had: as entries are stored."""
+        """The filter with each type under all names that it had: as entries are stored. Raises InvalidRequest."""
+        may_be(Filter, 'give Filter(types=("OrderPlaced",), ...)', where=where)
         if where is None or not where.types:
             return where
         names = dict.fromkeys(stored for name in where.types for stored in self.types.names_of(name))
@@ -104,7 +106,7 @@ def _at(error: InvalidEvent, entry: Entry) -> InvalidEvent:
     )
 
 
-async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct]], servers: Sequence[Facts]) -> Log:
+async def open_log(redis: Redis, settings: Settings, types: EventTypes, servers: Sequence[Facts]) -> Log:
     """Opens the log under the prefix of the settings; makes it where there is none. `servers` is what they have said of
     themselves just now."""
     limits = settings.eventstore
@@ -113,7 +115,7 @@ async def open_log(redis: Redis, settings: Settings, types: Iterable[type[Struct
     keys = Keys(limits.prefix, partitions)
     await together([partial(_make_partition, redis, keys, partition) for partition in range(partitions)])
     level = await durability.choose(redis, servers, limits.durability, settings.redis.socket_timeout_seconds / 2)
-    return Log(redis, keys, partitions, window_us, level, EventTypes(types, strict=limits.strict_types), limits)
+    return Log(redis, keys, partitions, window_us, level, types, limits)
 
 
 def _check_prefix(prefix: str) -> None:

@@ -10,8 +10,9 @@ from typing import Literal
 import structlog
 
 from eventstore import epochs, merge
+from eventstore.arguments import at_least, must_be_flags, whole_number
 from eventstore.codec import Entry
-from eventstore.cursor import Cursor, Place
+from eventstore.cursor import Cursor, Place, usable
 from eventstore.entries import Entries
 from eventstore.envelope import RecordedEvent
 from eventstore.epochs import LostEvents, Observer
@@ -42,8 +43,9 @@ async def read_stream(
     `limit`, up to the version seen at the first step. Raises EventsMissing, InvalidEvent, InvalidRequest, Unavailable.
     """
     stream_name(stream)
-    _at_least(1, from_version=from_version)
-    _at_least(0, limit=limit)
+    at_least(1, from_version=from_version)
+    at_least(0, limit=limit)
+    must_be_flags(backwards=backwards)
     async for page in stream_pages(log, stream, from_version, backwards, limit):
         for entry in page:
             yield log.recorded(entry)
@@ -122,12 +124,13 @@ async def read_partition(
     """The events of a partition in order of position, system streams too, from `from_position` (None: the first, or
     backwards the last), at most `limit` that match, up to the head seen at the first step. Raises EventsMissing,
     InvalidEvent, InvalidRequest, Unavailable."""
-    if not 0 <= partition < log.partitions:
+    if type(partition) is not int or not 0 <= partition < log.partitions:
         raise InvalidRequest(
-            f"there is no partition {partition}", field="partition", remedy=f"0 to {log.partitions - 1}"
+            f"there is no partition {partition!r}", field="partition", remedy=f"0 to {log.partitions - 1}"
         )
-    _at_least(1, from_position=from_position)
-    _at_least(0, limit=limit)
+    at_least(1, from_position=from_position)
+    at_least(0, limit=limit)
+    must_be_flags(backwards=backwards)
     where = log.resolved(where)
     first, last = await _bounds(log, partition, from_position, backwards, where)
     scan = Scan(
@@ -194,7 +197,8 @@ async def read_all(
     is logged and the read begins at the last position that is surely common. System streams are left out unless
     `system`. Raises EventsMissing, InvalidEvent, InvalidRequest, Unavailable."""
     check_order(order)
-    _at_least(0, limit=limit)
+    at_least(0, limit=limit)
+    must_be_flags(backwards=backwards, system=system)
     where = log.resolved(where)
     scans = await _scans(log, backwards, limit if where is None and system else None, where, cursor)
     left = limit
@@ -267,7 +271,7 @@ async def _merged(scans: Sequence[Scan], backwards: bool) -> AsyncIterator[list[
 def _resumed(log: Log, cursor: Cursor, looks: Sequence[PartitionPage]) -> list[int]:
     """The positions of a cursor; where the log has lost some of it, the common one."""
     positions = []
-    for p, (place, look) in enumerate(zip(cursor.checked(log.partitions).places, looks, strict=True)):
+    for p, (place, look) in enumerate(zip(usable(cursor, log.partitions).places, looks, strict=True)):
         common = epochs.common_position_of(place, epochs.parse(look.epochs or b""), look.head)
         if common < place[1]:
             warn_of_loss(LostEvents(None, p, place[0], common + 1, place[1]))
@@ -286,6 +290,7 @@ async def heads(log: Log) -> Cursor:
 
 async def position_at(log: Log, time_us: int) -> Cursor:
     """The last place of each partition that was recorded at or before a time, in microseconds since 1970."""
+    whole_number("microseconds since 1970, such as the recorded_at of an event", time_us=time_us)
     return Cursor(tuple(await together([partial(_place_at, log, p, time_us) for p in range(log.partitions)])))
 
 
@@ -300,9 +305,3 @@ async def _place_at(log: Log, partition: int, time_us: int) -> Place:
 def check_order(order: str) -> None:
     if order not in ("partition", "total"):
         raise InvalidRequest(f"there is no order {order!r}", field="order", remedy='"partition" or "total"')
-
-
-def _at_least(lowest: int, **given: int | None) -> None:
-    for name, value in given.items():
-        if value is not None and (type(value) is not int or value < lowest):
-            raise InvalidRequest(f"{name} is {value!r}", field=name, remedy=f"a whole number from {lowest}")

@@ -10,10 +10,12 @@ from msgspec import Struct
 
 from eventstore import append, audit, decide, read, snapshots
 from eventstore.append import Cause, StreamAppend
+from eventstore.arguments import append_timeout, may_be
 from eventstore.cursor import Cursor
 from eventstore.decide import Decided, Decider, Turns, Writing
-from eventstore.envelope import Metadata, Receipt, RecordedEvent
+from eventstore.envelope import Metadata, NewEvent, Receipt, RecordedEvent, Untyped
 from eventstore.errors import InvalidRequest
+from eventstore.event_types import EventTypes
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
 from eventstore.fold import Fold
@@ -54,17 +56,21 @@ class EventStore:
         """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
         where none runs. Makes the log if there is none. A server that may lose events is refused; of a user who may
         only read, the appends are. Leaving waits for the appends under way, takes no more, and ends the subscriptions.
-        Raises Unavailable, SettingsError, LogDamaged."""
+        With the setting `strict_types` only events of these `types` are appended, and of those that a fold names.
+        Raises Unavailable, SettingsError, EventTypeError, LogDamaged."""
         if url and settings:
             raise InvalidRequest(
                 "url and settings are given", field="url", remedy="give one; settings have a redis.url"
             )
+        may_be(str, "redis://HOST:PORT, or None for that of the settings", url=url)
+        may_be(Settings, "infrastructure.settings.Settings(...), or None: environment and file", settings=settings)
         chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
+        known = EventTypes(types, strict=chosen.eventstore.strict_types)
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
             servers = await look(redis, chosen)
             refuse_unsafe(checks := await check(redis, chosen, servers))
-            log = await open_log(redis, chosen, types, servers)
+            log = await open_log(redis, chosen, known, servers)
             spawn = await stack.enter_async_context(owned_tasks())
             store = cls(log, NoWriters() if only_reads(checks) else GroupCommit(log, spawn))
             stack.push_async_callback(store._close)
@@ -92,7 +98,8 @@ class EventStore:
         are recorded above their `causes`. An acknowledged append has reached the log's durability; repeating one
         whose answer was lost returns the first receipt. Raises WrongExpectedVersion, IdConflict, InvalidEvent,
         TooLarge, ClockDrift, Overloaded, Unavailable (not written), OutcomeUnknown, DurabilityNotReached (written)."""
-        return await self.append_to(publishable(stream), events, expected, causes, metadata, timeout_seconds)
+        given = StreamAppend(publishable(stream), events, expected)
+        return (await self._commit([given], {}, causes, metadata, timeout_seconds))[0]
 
     async def append_many(
         self,
@@ -108,8 +115,9 @@ class EventStore:
         `recorded_at`. Names with the same text in braces share a partition: `order-{42}`, `payment-{42}`. Repeating it
         returns the first receipts. Raises what `append` does; WrongExpectedVersion names every check that failed,
         DifferentPartitions every stream that lies elsewhere."""
-        append.checked_many(appends, checks or {}, self.log.settings)
-        return await self._commit(appends, checks or {}, causes, metadata, timeout_seconds)
+        wanted = {} if checks is None else checks
+        append.checked_many(appends, wanted, self.log.settings)
+        return await self._commit(appends, wanted, causes, metadata, timeout_seconds)
 
     async def append_to(
         self,
@@ -120,7 +128,11 @@ class EventStore:
         metadata: Metadata | None = None,
         timeout_seconds: float | None = None,
     ) -> Receipt:
-        """`append`, system streams too: for the packages that keep one."""
+        """`append`, system streams too: for the packages that keep one. Their Structs need not be given to a strict
+        store."""
+        for data in (each.data if isinstance(each, NewEvent) else each for each in events):
+            if isinstance(data, Struct) and not isinstance(data, Untyped):
+                self.log.types.add(type(data))
         given = StreamAppend(stream, events, expected)
         return (await self._commit([given], {}, causes, metadata, timeout_seconds))[0]
 
@@ -133,11 +145,9 @@ class EventStore:
         timeout_seconds: float | None,
     ) -> tuple[Receipt, ...]:
         log = self.log
-        seconds = log.settings.append_timeout_seconds if timeout_seconds is None else timeout_seconds
-        if not seconds > 0:
-            raise InvalidRequest(f"a timeout of {seconds} s", field="timeout_seconds", remedy="give seconds above 0")
+        patience = append_timeout(timeout_seconds, log.settings.append_timeout_seconds)
         encoded = append.encode(appends, checks, causes, metadata, log.types, log.settings, log.partitions)
-        return await self._writers.commit(encoded, seconds)
+        return await self._writers.commit(encoded, patience)
 
     def read(
         self, stream: str, *, from_version: int | None = None, backwards: bool = False, limit: int | None = None

@@ -23,8 +23,9 @@ import anyio
 import structlog
 
 from eventstore import merge, read
+from eventstore.arguments import may_be, must_be_flags
 from eventstore.codec import Entry
-from eventstore.cursor import Cursor, Place
+from eventstore.cursor import Cursor, Place, usable
 from eventstore.envelope import RecordedEvent
 from eventstore.epochs import LostEvents, Observer
 from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
@@ -41,7 +42,6 @@ EVENTS_TO_MERGE, EVENTS_IN_MERGE = 128, 32_768  # of a partition at least: mergi
 BYTES_PER_PARTITION, BYTES_IN_ALL = 8 << 20, 16 << 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
 AWAY = (Unavailable, OutcomeUnknown, DurabilityNotReached, Overloaded)  # the last three: of a report that is written
-FINAL = {"authentication", "permission", "unsupported", "closed", "tls"}  # waiting cannot help
 
 logger = structlog.get_logger(__name__)
 OnLost = Callable[[LostEvents], Awaitable[object]]
@@ -69,7 +69,9 @@ def subscribe(
     Subscriptions that are given one `wakeup` share its connections.
     """
     read.check_order(order)
-    start = (cursor or Cursor.start(log.partitions)).checked(log.partitions)
+    must_be_flags(system=system)
+    may_be(str, "a name for the reports, such as that of your program", observer=observer)
+    start = Cursor.start(log.partitions) if cursor is None else usable(cursor, log.partitions)
     waiting = (wakeup or Wakeup(log)).reader()
     return Subscription(log, order, start, where, observer, system, on_lost, waiting, since=cursor is None)
 
@@ -179,7 +181,7 @@ class Subscription:
                 try:
                     await self._step()
                 except AWAY as error:
-                    if isinstance(error, Unavailable) and error.reason in FINAL:
+                    if isinstance(error, Unavailable) and error.is_final:
                         raise
                     self._tell_away(error)
                     await self._back_off()

@@ -7,9 +7,10 @@ from functools import partial
 
 import anyio
 
+from eventstore.arguments import must_be_wait
 from eventstore.cursor import Cursor
 from eventstore.envelope import RecordedEvent
-from eventstore.errors import InvalidRequest, Unavailable
+from eventstore.errors import Unavailable
 from eventstore.loop_thread import LoopThread
 from eventstore.subscribe import Subscription
 from eventstore.sync_iteration import Pump, end, in_use
@@ -57,10 +58,7 @@ class SyncSubscription:
     def next(self, timeout_seconds: float | None = None) -> RecordedEvent | None:
         """The next event; None if none came in time (0: what is there already). Raises Unavailable with the reason
         `closed` once the subscription or the store is closed."""
-        if timeout_seconds is not None and not timeout_seconds >= 0:
-            raise InvalidRequest(
-                f"a timeout of {timeout_seconds} s", field="timeout_seconds", remedy="seconds from 0, or None: no limit"
-            )
+        must_be_wait(timeout_seconds)
         event = self._next(timeout_seconds)
         if event is None and self._is_closed:
             raise Unavailable("the subscription has been closed", reason="closed")

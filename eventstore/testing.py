@@ -10,14 +10,16 @@ was stored by an older release is given as `Untyped(type, data, schema_version)`
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from eventstore.decide import Decider, as_read, fold_of
+from eventstore.arguments import may_be, told
+from eventstore.decide import Decider, as_read, fold_of, must_be_decider
 from eventstore.envelope import NewEvent
+from eventstore.errors import InvalidRequest
 from eventstore.event_types import EventTypes
 from eventstore.fold import Fold
 
@@ -28,8 +30,8 @@ _STREAM = "given"
 
 
 def given(*events: Any) -> "Given":
-    """The events that a stream has before the command."""
-    return Given(events)
+    """The events that a stream has before the command. Raises InvalidRequest for a list of them."""
+    return Given(_events(events, "given"))
 
 
 class Given(Struct, frozen=True):
@@ -39,6 +41,7 @@ class Given(Struct, frozen=True):
         """What the decider makes of a command. An exception of its `decide` waits for `then_raises`; what `evolve`
         raises, or an event that cannot be stored, fails here."""
         __tracebackhide__ = True
+        must_be_decider(decider)
         state = self._folded(decider.fold)
         try:
             events = decider.decide(command, copy.deepcopy(state))  # what it changes there is in no event
@@ -75,6 +78,7 @@ class When(Struct, Generic[S], frozen=True):
     def then(self, *expected: Any) -> None:
         """Exactly these events, in this order. Metadata and id count where a NewEvent is expected."""
         __tracebackhide__ = True
+        _events(expected, "then")
         self._not_raised(f"these events: {_listed(expected)}" if expected else "no event")
         actual = tuple(map(_comparable, expected, self.events)) + self.events[len(expected) :]
         if actual != expected:
@@ -89,6 +93,8 @@ class When(Struct, Generic[S], frozen=True):
         """This exception or one that derives from it, whose text has a place that matches the regular expression.
         Returns it."""
         __tracebackhide__ = True
+        _must_be_exception(kind)
+        may_be(str | re.Pattern, "a regular expression", match=match)
         wanted = kind.__name__ + (f" matching {match!r}" if match else "")
         if self.error is None:
             raise self._wrong(f"{wanted} was expected", f"  actual    {_listed(self.events) or 'no event'}")
@@ -111,6 +117,21 @@ class When(Struct, Generic[S], frozen=True):
     def _wrong(self, what: str, rows: str) -> AssertionError:
         return AssertionError(
             f"{what}\n{_row('given', self.given)}\n  state     {self.state!r}\n  when      {self.command!r}\n{rows}"
+        )
+
+
+def _events(given: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    for event in given:
+        if not isinstance(event, Struct):
+            remedy = f"{name}(*events)" if isinstance(event, Iterable) else f"{name}(OrderPlaced(total=99))"
+            raise InvalidRequest(f"an event of {name}(...) is {told(event)}", field="events", remedy=remedy)
+    return given
+
+
+def _must_be_exception(kind: object) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        raise InvalidRequest(
+            f"kind is {told(kind)}", field="kind", remedy="the class of the exception: then_raises(Insufficient)"
         )
 
 

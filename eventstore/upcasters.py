@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from eventstore.arguments import told
 from eventstore.errors import EventTypeError, InvalidEvent
 from eventstore.unsafe_types import refuse_unsafe
 
@@ -33,6 +34,10 @@ class Step(Struct, frozen=True):
 def chain(name: str, version: int, oldest: int, upcasters: Mapping[int, Upcaster]) -> dict[int, Step]:
     """The steps from `oldest` to `version`. Raises EventTypeError for a gap, a stray step, or what cannot be called
     with the data alone."""
+    if not isinstance(upcasters, Mapping):
+        raise EventTypeError(
+            f"{name}: upcasters is {told(upcasters)}", field="upcasters", remedy="a mapping: upcasters={1: function}"
+        )
     wanted = range(oldest, version)
     missing = [n for n in wanted if n not in upcasters]
     strange = [n for n in upcasters if type(n) is not int or n not in wanted]

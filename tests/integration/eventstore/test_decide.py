@@ -175,7 +175,7 @@ async def test_a_block_has_nothing_before_it_is_entered(store: EventStore) -> No
         assert writing.state
     with pytest.raises(InvalidRequest, match="system stream"):
         store.writing("$audit", ACCOUNT)
-    with pytest.raises(InvalidRequest, match="of type function is no fold"):
+    with pytest.raises(InvalidRequest, match="fold is of type function"):
         store.writing("account-1", apply)  # type: ignore[arg-type]
 
 

@@ -7,10 +7,11 @@ import anyio
 import pytest
 from msgspec import Struct
 
-from eventstore import EventStore, Filter, InvalidEvent, event, wire
+from eventstore import EventStore, Filter, InvalidEvent, StreamAppend, audit, event, wire
 from eventstore.errors import EventTypeError
+from tests.support.accounts import ACCOUNT, Deposit, Deposited
 from tests.support.servers import Server, redis_server
-from tests.support.stores import open_store
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -104,3 +105,23 @@ async def test_types_that_contradict_each_other_are_an_error_at_start(server: Se
     with pytest.raises(EventTypeError, match="is the name of one type and a former name of another"):
         async with open_store(server.settings, types=[OrderPlaced, Contradicting]):
             pass
+
+
+async def test_a_strict_store_appends_no_struct_that_it_was_not_given(server: Server) -> None:
+    """The class of a command is a Struct, too: it would be stored for ever, and read by nobody."""
+    async with open_store(server, types=[Noted], strict_types=True) as store:
+        command = [Deposit(1)]
+        for append in (
+            lambda: store.append("account-1", command),
+            lambda: store.append_many([StreamAppend("account-1", command)]),
+        ):
+            with pytest.raises(InvalidEvent, match="Deposit is not a known type, and strict_types is set"):
+                await append()
+        async with store.writing("account-1", ACCOUNT) as writing:
+            with pytest.raises(InvalidEvent, match="Deposit is not a known type"):
+                writing.append(*command)
+            writing.append(Deposited(5))  # the fold names it
+        await store.append("account-1", [Noted(1)])
+        assert await store.version("account-1") == 2
+        await audit.record(store, "ada", "look")  # what the packages keep themselves
+        assert await store.version("$audit") == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.cursor import Cursor
+from eventstore.cursor import Cursor, usable
 from eventstore.envelope import Receipt
 from eventstore.errors import InvalidRequest
 
@@ -62,7 +62,7 @@ def test_after_and_before_move_one_partition() -> None:
 
 def test_a_cursor_of_a_log_with_other_partitions_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="3 partitions, this one has 4"):
-        Cursor.start(3).checked(4)
+        usable(Cursor.start(3), 4)
     with pytest.raises(InvalidRequest, match="no partition 3"):
         Cursor.start(3).after(receipt(3, 1, 1))
 

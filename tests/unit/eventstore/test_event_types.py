@@ -8,7 +8,7 @@ import pytest
 from msgspec import Meta, Raw, Struct, defstruct
 
 from eventstore.envelope import Untyped
-from eventstore.errors import EventTypeError, InvalidEvent
+from eventstore.errors import EventTypeError, InvalidEvent, InvalidRequest
 from eventstore.event_types import EventTypes, event
 
 
@@ -53,6 +53,19 @@ def test_an_annotated_struct_has_the_name_and_version_it_was_given() -> None:
         total: int
 
     assert EventTypes().encode(Renamed(1)) == ("order.placed", 3, b'{"total":1}')
+
+
+def test_a_bare_decorator_leaves_the_class_name() -> None:
+    @event
+    class Plain(Struct, frozen=True):
+        total: int
+
+    assert EventTypes([Plain]).encode(Plain(1)) == ("Plain", 1, b'{"total":1}')
+
+
+def test_an_empty_name_is_not_taken_for_none() -> None:
+    with pytest.raises(InvalidRequest, match="event type ''"):
+        event(name="")(defstruct("Fresh", ["n"]))
 
 
 def test_a_subclass_does_not_inherit_the_name() -> None:
@@ -128,6 +141,12 @@ def test_a_strict_store_refuses_a_type_that_it_does_not_know() -> None:
     assert types.encode(Untyped("OrderPlaced", {"total": 1}))[0] == "OrderPlaced"
     with pytest.raises(InvalidEvent, match="strict_types"):
         types.encode(Untyped("Strange", {}))
+    with pytest.raises(InvalidEvent, match="Node is not a known type") as caught:
+        types.encode(Node())
+    assert caught.value.field == "type"
+    with pytest.raises(InvalidEvent) as mistyped:
+        types.encode(Untyped("OrderPlacde", {"total": 1}))
+    assert str(mistyped.value.remedy).endswith("; did you mean OrderPlaced?")
 
 
 def unset() -> Counted:
