@@ -1,8 +1,18 @@
 """Each error of consumers that a caller may catch, with its facts as attributes."""
 
+from typing import Literal
+
 from eventstore.errors import EventStoreError, InvalidRequest, Unavailable
 
-__all__ = ["EventStoreError", "GroupNotFound", "InvalidConsumer", "InvalidRequest", "Stale", "Unavailable"]
+__all__ = [
+    "CommitRefused",
+    "EventStoreError",
+    "GroupNotFound",
+    "InvalidConsumer",
+    "InvalidRequest",
+    "Stale",
+    "Unavailable",
+]
 
 
 class InvalidConsumer(EventStoreError):
@@ -37,4 +47,20 @@ class Stale(EventStoreError):
         super().__init__(
             f"the lease of group {group} on partition {partition} is lost: {why}",
             facts={"group": group, "partition": partition, "why": why},
+        )
+
+
+class CommitRefused(EventStoreError):
+    """What a handler brought cannot be carried out: `what` is an effect or a returned event, the one at `index` of the
+    commit. Nothing of the commit was written, and it never will be as it is."""
+
+    code = "bad-request"
+
+    def __init__(self, what: Literal["effect", "event"], index: int, why: str, words: str) -> None:
+        self.what, self.index, self.why = what, index, why
+        super().__init__(
+            f"{words} {why}",
+            field="effects" if what == "effect" else "returned",
+            remedy="mend the handler, or what is stored under that key, and retry the event",
+            facts={"what": what, "index": index, "why": why},
         )

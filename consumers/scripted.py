@@ -9,14 +9,16 @@ from consumers.keys import GroupKeys
 from consumers.state import Token
 from eventstore.cursor import Place
 from eventstore.durability import Durability
-from eventstore.errors import Unavailable
+from eventstore.errors import LogDamaged, Unavailable
 from eventstore.log import Log, refused
 from infrastructure import lua
 from infrastructure.connect import Reply
 from infrastructure.lua import Script
 from infrastructure.patience import answer, patiently
+from infrastructure.refusals import code_of
 
 Argument = str | bytes | int
+_DAMAGED = {"DAMAGED", "WRONGTYPE"}
 
 
 async def ask(log: Log, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Reply:
@@ -43,6 +45,11 @@ async def write(log: Log, script: Script, keys: Sequence[str], args: Sequence[Ar
 def accepted(reply: Reply) -> Reply:
     """The answer itself. Raises what a refusal means."""
     if isinstance(reply, ResponseError):
+        if code_of(reply) in _DAMAGED:
+            raise LogDamaged(
+                f"what is stored of a group is not of our making: {reply}",
+                remedy="look what else writes to these keys; restore a backup, or delete the group and make it anew",
+            )
         raise refused(reply)
     return reply
 
