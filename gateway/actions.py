@@ -92,11 +92,13 @@ async def append(
 
 
 def _check_known(store: EventStore, event: NewEvent) -> None:
-    if isinstance(event.data, Untyped) and store.log.types.named(event.data.type) is None:
+    known = store.log.types
+    if isinstance(event.data, Untyped) and known.named(event.data.type) is None:
         raise InvalidEvent(
             f"event type {event.data.type} is not known here, and strict_types is on",
             field="type",
-            remedy="--app MODULE that defines it, or EVENTSTORE_STRICT_TYPES=false",
+            remedy="--app MODULE that defines it, or EVENTSTORE_STRICT_TYPES=false"
+            + known.did_you_mean(event.data.type),
         )
 
 

@@ -11,12 +11,14 @@ from gateway.cli.manners.session import Session
 from gateway.cli.names import stream_names
 
 if TYPE_CHECKING:
+    from msgspec import Struct
+
     from eventstore import Priority
 
 NOTES = """\
 DATA is JSON; - reads it from stdin; without it the event has no members. Its
-type need not be known here, unless strict_types is on. With --app it has the
-schema version that the module gives its type, else 1.
+type need not be known here, unless strict_types is on. With --app it is one of
+the module's, and has the schema version that the module gives it, else 1.
 
 EXPECTED is the version that the stream must be at: any, exists, or a number
 (0: it must be new). Exit code 3 says that it is at another one. Published
@@ -87,13 +89,29 @@ async def publish(
     )
     found, event_id = as_data(data), _uuid(id)
     expected_version, types = parse(expected.lower()), types_of(app)
+    version = 1 if app is None else _schema_version(type, types, app)
     async with session.store(types) as store:
-        known = store.log.types.named(type)
-        version = known.version if known is not None and known.name == type else 1
         event = NewEvent(data=Untyped(type, found, version), id=event_id, metadata=metadata)
         receipt = await actions.append(store, stream, [event], expected=expected_version)
     place = f"partition {receipt.partition}, position {receipt.position:,}"
     session.show(receipt, f"{receipt.stream} is at version {receipt.version:,}", f"  {receipt.ids[-1]}  {place}")
+
+
+def _schema_version(name: str, types: "list[type[Struct]]", module: str) -> int:
+    """That of the type now; events under a former name are as old as the name. A name that the module does not have is
+    a slip: nothing would be checked, and no handler would ever get the event."""
+    from eventstore.event_types import EventTypes
+    from gateway.errors import BadRequest
+
+    known = EventTypes(types)
+    found = known.named(name)
+    if found is None:
+        raise BadRequest(
+            f"{module} has no event type {name}",
+            field="TYPE",
+            remedy=f"eventstore types --app {module} lists them{known.did_you_mean(name)}",
+        )
+    return found.version if found.name == name else 1
 
 
 def _uuid(text: str | None) -> UUID | None:

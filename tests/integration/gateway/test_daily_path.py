@@ -127,6 +127,22 @@ def test_strict_types_refuse_what_is_not_known(cli: Command) -> None:
     cli.ok("publish", "order-42", "OrderPlaced", '{"total": 1}', "--app", "shop", **strict)
 
 
+def test_a_mistyped_type_is_refused_where_the_module_tells_the_right_one(cli: Command) -> None:
+    (cli.folder / "shop.py").write_text(
+        "from msgspec import Struct\n\n\nclass OrderPlaced(Struct, frozen=True):\n    total: int\n"
+    )
+    slip = cli.run("publish", "order-42", "OrderPlacde", '{"total": 1}', "--app", "shop")
+    assert slip.code == 2
+    assert slip.err == (
+        "error: bad-request: shop has no event type OrderPlacde\n"
+        "  field: TYPE\n"
+        "  hint:  eventstore types --app shop lists them; did you mean OrderPlaced?\n"
+    )
+    strange = cli.run("publish", "order-42", "Refunded", "--app", "shop", "--json").problem
+    assert strange["remedy"] == "eventstore types --app shop lists them"
+    assert cli.run("read", "order-42").code == 4
+
+
 def test_what_is_published_by_a_module_has_the_version_of_its_type(cli: Command) -> None:
     (cli.folder / "shop.py").write_text(
         "from msgspec import Struct\nfrom eventstore import event\n\n\n"
