@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from consumers import lease_calls
 from consumers.keys import GroupKeys, group_keys
-from consumers.lease import Lease, OnChange, Renewals, now, renewals
+from consumers.lease import RENEWALS, Lease, OnChange, Renewals, now, renewals
 from consumers.lease_calls import Held
 from consumers.state import Stored, Token
 from eventstore.store import EventStore
@@ -121,12 +121,28 @@ async def test_a_member_fences_itself_when_the_server_does_not_answer(store: Eve
     told = Told()
     async with renewing(store, told) as running:
         lease = await held(store, running)
+        first = lease.until
+        await until(lambda: lease.until > first)
         server.process.send_signal(signal.SIGSTOP)
         stopped_at = now()
         await until(lambda: told.leases == [lease])
         assert lease.lost == "it was not renewed in time"
-        assert lease.until <= stopped_at + LEASE_SECONDS, "counted from before a renewal was sent"
+        assert lease.until <= stopped_at + LEASE_SECONDS
         server.process.send_signal(signal.SIGCONT)
+
+
+async def test_the_time_of_a_lease_counts_from_before_its_renewal_was_sent(store: EventStore, server: Server) -> None:
+    seconds = LEASE_SECONDS * 5
+    async with renewing(store, seconds=seconds) as running:
+        lease = await held(store, running)
+        first = lease.until
+        server.process.send_signal(signal.SIGSTOP)
+        sent_at = first - seconds + seconds / RENEWALS
+        await until(lambda: now() > sent_at + LEASE_SECONDS / 2)
+        server.process.send_signal(signal.SIGCONT)
+        answered_at = now()
+        await until(lambda: lease.until > first)
+        assert lease.until < answered_at + seconds
 
 
 async def test_a_lease_is_lost_at_its_time_also_for_who_only_looks(store: EventStore, server: Server) -> None:
@@ -219,13 +235,17 @@ async def test_what_is_dropped_is_renewed_and_told_of_no_more(store: EventStore)
         await until(lambda: told.leases == [other])
 
 
-async def test_a_new_lease_is_renewed_though_no_other_is_due(store: EventStore) -> None:
-    async with renewing(store) as running:
-        keys, asked_at = await keys_of(store, 0), now() - LEASE_SECONDS * 0.6
-        stored = await lease_calls.acquire(store.log, keys, "ada", round(LEASE_SECONDS * 1_000))
+async def test_a_lease_that_took_long_to_get_is_renewed_before_the_others_are_due(store: EventStore) -> None:
+    seconds = LEASE_SECONDS * 3
+    async with renewing(store, seconds=seconds) as running:
+        other = await held(store, running)
+        first = other.until
+        await until(lambda: other.until > first)
+        keys, asked_at = await keys_of(store, 1), now() - seconds * 0.8
+        stored = await lease_calls.acquire(store.log, keys, "ada", round(seconds * 1_000))
         assert isinstance(stored, Stored)
         lease = running.hold(keys, Token("ada", stored.term, stored.epoch), asked_at=asked_at, server_ms=stored.now_ms)
-        await until(lambda: lease.until > asked_at + LEASE_SECONDS)
+        await until(lambda: lease.until > asked_at + seconds)
         assert lease.lost is None
 
 
