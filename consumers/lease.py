@@ -73,6 +73,10 @@ class Lease:
         self._ahead_ms = server_ms - now() * 1_000
 
     @property
+    def partition(self) -> int:
+        return self.keys.partition
+
+    @property
     def lost(self) -> str | None:
         """Why it must not be relied on any more; None while it may be. It asks the clock, so it is right also while the
         thread and the main loop stand still."""
