@@ -20,7 +20,7 @@ from math import inf
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers.lanes import Delivery
+from consumers.deliveries import Delivery
 from consumers.state import Order, Row, RowState
 
 KEPT_EVENTS = 64
@@ -93,6 +93,15 @@ class Detached:
     def next_due_ms(self) -> int | None:
         """When the next retry is due, by the server's clock."""
         return self._due[0][0] if self._due else None
+
+    @property
+    def wants_events(self) -> bool:
+        return bool(self._wanting)
+
+    def want(self, stream: str) -> None:
+        """A lane has come to its turn without events."""
+        if stream in self.lanes:
+            self._wanting.add(stream)
 
     def wanting(self, most: int) -> list[tuple[str, int]]:
         """Lanes whose events must be read: stream, and the version to begin with. Each is named once, until `read`."""

@@ -12,11 +12,12 @@ The offset passes an event that is finished, or whose stream has a row after the
 an event brings with it (effects, returned events) travels in the call that makes it finished, never earlier.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from consumers.deliveries import Delivery
 from consumers.detached import Detached
-from consumers.lanes import Delivery, Lanes
+from consumers.lanes import Lanes
 from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token
 from eventstore.cursor import Place
 from eventstore.epochs import EpochStart, epoch_at, parse
@@ -37,8 +38,7 @@ class Work(NamedTuple):
 class _Brought(NamedTuple):
     """What a finished event brings with it, until a commit has taken it."""
 
-    stream: str
-    position: int
+    event: Delivery
     out: tuple[Outgoing, ...]
     effects: tuple[Effect, ...]
 
@@ -56,7 +56,7 @@ class Holder:
         """Position up to which the main pass has read."""
         self.fin = stored.fin
         self.head = stored.head
-        self._epoch, self._chain = stored.epoch, parse(stored.epochs)
+        self._chain = parse(stored.epochs)
         self._mute, self._wanted, self._bound = stored.mute, wanted, bound
         self._number = 0
         self._lanes = Lanes()
@@ -68,6 +68,10 @@ class Holder:
         self._orders = {order.id: order for order in stored.orders}
         self._taken: dict[str, bool] = {}
         self._sent: Commit | None = None
+        self._sent_with: list[_Brought] = []
+        self._absent: set[str] = set()
+        """Streams that have re-attached in the table, but whose lane goes on: the main pass, which has read beyond the
+        offset, lacks events of them. Each commit has their rows, for it may move the offset beyond their next."""
         self._turn_of_detached = True
 
     # ---- reading and choosing ----
@@ -127,15 +131,23 @@ class Holder:
         """Detached streams whose events must be read through the index: stream, and first version."""
         return self._detached.wanting(most)
 
-    def read(self, stream: str, events: Collection[Delivery], version: int) -> None:
+    @property
+    def wants_events(self) -> bool:
+        return self._detached.wants_events
+
+    def want_again(self, stream: str) -> None:
+        """The events that were wanted could not be read."""
+        self._detached.want(stream)
+
+    def read(self, stream: str, events: Sequence[Delivery], version: int) -> None:
         """The events from the version that was wanted, and the version of the stream then."""
-        self._detached.read(stream, tuple(events), version)
+        self._detached.read(stream, events, version)
 
     # ---- outcomes ----
 
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         if out or effects:
-            self._brought.append(_Brought(event.stream, event.position, out, effects))
+            self._brought.append(_Brought(event, out, effects))
         if event.stream in self._rows:
             self._detached.advance(event)
         else:
@@ -199,18 +211,18 @@ class Holder:
         offset = self._new_offset()
         changed = self._detached.changed
         streams = {*changed, *self._candidates(offset)}
-        if offset == self.offset[1] and not (streams or self._taken or self._brought):
-            return None
-        rows = {stream: self._rows[stream].row for stream in streams}
-        kept = frozenset(stream for stream in streams if not self._detached.fits(stream, offset, self.cursor))
-        failures = {stream: self._failures.pop(stream) for stream in changed & self._failures.keys()}
         brought = self._taken_along(offset)
+        if offset == self.offset[1] and not (streams or self._taken or brought):
+            return None
+        streams |= self._absent
+        rows = {stream: self._rows[stream].row for stream in streams}
+        failures = {stream: self._failures.pop(stream) for stream in changed & self._failures.keys()}
+        self._sent_with = brought
         self._sent = Commit(
             self.token,
             self._number + 1,
             self._place(offset),
             rows,
-            kept,
             failures,
             dict(self._taken),
             tuple(out for each in brought for out in each.out),
@@ -226,9 +238,19 @@ class Holder:
         brought: list[_Brought] = []
         kept: list[_Brought] = []
         for each in self._brought:
-            (brought if each.stream in self._rows or each.position <= offset else kept).append(each)
+            is_finished = each.event.stream in self._rows or each.event.position <= offset
+            (brought if is_finished else kept).append(each)
         self._brought = kept
         return brought
+
+    def bringer_of(self, what: str, index: int) -> Delivery:
+        """The event that brought an effect or a returned event (`what`) of the call under way."""
+        for each in self._sent_with:
+            count = len(each.effects if what == "effect" else each.out)
+            if index < count:
+                return each.event
+            index -= count
+        raise IndexError(index)
 
     def committed(self, reply: Committed) -> None:
         """The answer to the call, the first or that of a repeat."""
@@ -242,12 +264,15 @@ class Holder:
             self._orders.pop(order_id, None)
         self._orders.update((order.id, order) for order in reply.orders if order.id not in call.taken)
         for stream, row in call.rows.items():
+            self._absent.discard(stream)
             if stream not in reply.gone:
                 self._detached.refused(stream, call.offset[1])
-            elif self._rows[stream].row == row and self._detached.fits(stream, call.offset[1], self.cursor):
-                self._reattach(stream)
-            else:  # something has happened meanwhile: the row goes out again
+            elif self._rows[stream].row != row:  # something has happened meanwhile: the row goes out again
                 self._detached.changed.add(stream)
+            elif self._detached.fits(stream, call.offset[1], self.cursor):
+                self._reattach(stream)
+            else:
+                self._absent.add(stream)
 
     def learn(self, orders: Iterable[Order]) -> None:
         """Orders that were seen elsewhere than in the answer to a commit."""
@@ -270,10 +295,9 @@ class Holder:
             return self.offset
         return epoch_at(self._chain, position), position
 
-    def begin_epoch(self, epoch: int, first: int) -> bool:
-        """The main pass has come to the first event of an epoch. False if it is not the lease's own: then what is known
-        here is of the past."""
-        if epoch != self._epoch:
+    def begin_epoch(self, start: EpochStart) -> bool:
+        """The log has begun an epoch. False if it is not the lease's own: then what is known here is of the past."""
+        if start.epoch != self.token.epoch:
             return False
-        self._chain = (*self._chain, EpochStart(epoch, first))
+        self._chain = (*self._chain, start)
         return True

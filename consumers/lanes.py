@@ -7,25 +7,8 @@ talks to a server.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
-from uuid import UUID
 
-
-class Delivery(Protocol):
-    """What is handled: a RecordedEvent, or one whose data do not decode."""
-
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def stream(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def position(self) -> int: ...
-    @property
-    def type(self) -> str: ...
+from consumers.deliveries import Delivery
 
 
 class Lanes:

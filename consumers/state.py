@@ -118,15 +118,13 @@ class Stored(Struct, frozen=True):
 
 
 class Commit(Struct, frozen=True):
-    """One call of the commit script. `rows` are those that changed and those that may re-attach; those of `kept` may
-    not, for their holder could not go on with them in the main pass; `failures` say why a row is retrying or parked;
-    `taken` are the orders carried out by these rows (False: it came too late)."""
+    """One call of the commit script. `rows` are those that changed and those that may re-attach; `failures` say why a
+    row is retrying or parked; `taken` are the orders carried out by these rows (False: it came too late)."""
 
     token: Token
     number: int
     offset: Place
     rows: Mapping[str, Row] = field(default_factory=dict)
-    kept: frozenset[str] = frozenset()
     failures: Mapping[str, bytes] = field(default_factory=dict)
     taken: Mapping[str, bool] = field(default_factory=dict)
     out: tuple[Outgoing, ...] = ()

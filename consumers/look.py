@@ -1,0 +1,32 @@
+"""One look at what others may have changed of a group in a partition, while its holder was busy or asleep."""
+
+from msgspec import Struct
+
+from consumers.errors import GroupNotFound
+from consumers.keys import GroupKeys
+from consumers.orders import open_orders
+from consumers.state import Order, Token
+from eventstore.log import Log
+from infrastructure.patience import replies
+
+
+class Seen(Struct, frozen=True):
+    """`paused` tells who has paused the group and why; empty if nobody has."""
+
+    token: Token
+    paused: str
+    orders: tuple[Order, ...]
+
+
+async def look(log: Log, keys: GroupKeys) -> Seen:
+    """Raises GroupNotFound, Unavailable."""
+    control, orders = await replies(
+        log.redis,
+        keys.control,
+        ("HMGET", keys.control, "owner", "term", "epoch", "paused"),
+        ("HGETALL", keys.orders),
+    )
+    owner, term, epoch, paused = control
+    if term is None:
+        raise GroupNotFound(keys.group)
+    return Seen(Token(owner.decode(), int(term), int(epoch)), paused.decode(), open_orders(orders))

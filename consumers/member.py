@@ -1,0 +1,223 @@
+"""One member of a group: which partitions it should have, which it has, and how it comes by them and lets them go.
+
+Each second, and when the bell of the home partition rings, it says that it lives, looks who else does and who owns
+what, and computes the assignment, which every member computes alike:
+
+    mine, and owned by nobody           take the lease
+    mine, and owned by another          wait: it drains, or its lease ends by itself
+    another's, and owned by me          drain, then give the lease back, and ring
+    another's, not owned by me          nothing
+
+So partitions move one by one, each without an owner for as long as it takes to hand it over, and all others go on.
+Nothing depends on the members agreeing: the lease decides. A partition that is lost (lease.py, or a commit that was
+refused) is dropped at once, with all that is known of it, and may be taken again in the next round.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+from msgspec.structs import replace
+
+from consumers.assignment import assign
+from consumers.deliveries import Deliveries
+from consumers.errors import EventStoreError, Unavailable
+from consumers.holder import Holder
+from consumers.keys import GroupKeys, group_keys
+from consumers.lease import Lease, Renewals, now
+from consumers.lease_calls import Held, acquire
+from consumers.listen import Listener
+from consumers.membership import Member as MemberInfo
+from consumers.membership import Members
+from consumers.owned import Owned
+from consumers.owners import owners_of
+from consumers.workers import Workers
+from eventstore.log import Log
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from consumers.consumer import Consumer
+
+LOOK_SECONDS = 1.0
+SOON_SECONDS = 0.2
+"""While a partition that should be ours is still another's."""
+TICK_SECONDS = 0.05
+RESUME_SECONDS = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Member:
+    """Runs the handlers of one consumer on its share of the partitions."""
+
+    def __init__(
+        self,
+        log: Log,
+        consumer: "Consumer",
+        info: MemberInfo,
+        deliveries: Deliveries,
+        workers: Workers,
+        renewals: Renewals,
+        on_out: Callable[[int], None],
+    ) -> None:
+        self.group = consumer.name
+        self._log, self._consumer, self._deliveries = log, consumer, deliveries
+        self._workers, self._renewals, self._on_out = workers, renewals, on_out
+        self._info = info
+        self._members = Members(log, self.group, ttl_seconds=renewals.lease_seconds)
+        self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
+        self._owned: dict[int, Owned] = {}
+        self._leaving: set[int] = set()
+        self._listeners: dict[int, Listener] = {}
+        self._look = asyncio.Event()
+        self._tasks: TaskGroup
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Until `stop` is set: then everything is drained and handed over. When it is cancelled, the same without
+        grace. Raises GroupNotFound, EventsMissing, LogDamaged: what no repetition mends."""
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as self._tasks:
+            tasks.start_soon(self._workers.run)
+            tasks.start_soon(self._tick)
+            tasks.start_soon(self._stop_when, stop)
+            if not self._log.redis.is_cluster:
+                self._listeners[-1] = Listener(self._log, lambda: list(self._owned.values()))
+                tasks.start_soon(self._listeners[-1].run)
+            try:
+                await self._assign_on(stop)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._hand_over(self._consumer.grace_seconds if stop.is_set() else 0.0)
+                    tasks.cancel_scope.cancel()
+
+    def changed(self, lease: Lease) -> None:
+        """A lease was lost, or its group paused or resumed."""
+        owned = self._owned.get(lease.keys.partition)
+        if owned is not None and owned.lease is lease:
+            if lease.lost:
+                owned.lose(lease.lost)
+            self._workers.ready(owned)
+
+    # ---- the share ----
+
+    async def _assign_on(self, stop: anyio.Event) -> None:
+        while not stop.is_set():
+            wait = LOOK_SECONDS
+            try:
+                wait = await self._round()
+            except Unavailable as error:
+                logger.warning("assignment_later", group=self.group, why=str(error))
+            with anyio.move_on_after(wait):
+                await self._look.wait()
+            self._look.clear()
+
+    async def _round(self) -> float:
+        """One look; how long until the next."""
+        self._info = replace(self._info, partitions=tuple(sorted(self._owned)))
+        members = await self._members.heartbeat(self._info)
+        owners = await owners_of(self._log, self._keys)
+        ours = assign(self._log.partitions, [each.id for each in members], owners, salt=self.group)
+        waiting = False
+        for partition, owner in ours.items():
+            if owner == self._info.id and partition not in self._owned:
+                waiting |= not await self._take(self._keys[partition])
+            elif owner != self._info.id and partition in self._owned and partition not in self._leaving:
+                self._leaving.add(partition)
+                self._tasks.start_soon(self._drain, self._owned[partition], self._consumer.grace_seconds)
+        return SOON_SECONDS if waiting else LOOK_SECONDS
+
+    async def _take(self, keys: GroupKeys) -> bool:
+        asked_at = now()
+        answer = await acquire(self._log, keys, self._info.id, round(self._renewals.lease_seconds * 1_000))
+        if isinstance(answer, Held):
+            return False
+        token = answer.token(self._info.id)
+        lease = self._renewals.hold(keys, token, asked_at=asked_at, server_ms=answer.now_ms, paused=answer.paused)
+        wanted = self._deliveries.wanted if self._deliveries.is_limited else None
+        owned = Owned(
+            self._log,
+            keys,
+            Holder(answer, token, wanted),
+            lease,
+            self._deliveries,
+            epochs=answer.epochs,
+            bell=answer.bell,
+            on_ready=self._workers.ready,
+            on_head=self._relisten,
+            on_out=self._on_out,
+            on_refused=self._workers.refuse,
+        )
+        self._owned[keys.partition] = owned
+        self._tasks.start_soon(self._live, owned)
+        self._on_out(keys.partition)  # what a holder before may have left
+        return True
+
+    async def _live(self, owned: Owned) -> None:
+        """A partition's time with this member. A cancellation does not end it: it is drained then."""
+        with anyio.CancelScope(shield=True):
+            await self._live_with(owned)
+
+    async def _live_with(self, owned: Owned) -> None:
+        async with anyio.create_task_group() as tasks:
+            if self._log.redis.is_cluster:
+                listener = self._listeners[owned.partition] = Listener(self._log, lambda: [owned])
+                tasks.start_soon(listener.run)
+            self._relisten(owned)
+            logger.info("partition_taken", group=self.group, partition=owned.partition, term=owned.lease.token.term)
+            try:
+                await owned.run()
+            finally:
+                self._forget(owned)
+                tasks.cancel_scope.cancel()
+
+    def _forget(self, owned: Owned) -> None:
+        logger.info("partition_left", group=self.group, partition=owned.partition, why=owned.lost)
+        self._renewals.drop(owned.lease)
+        self._workers.interrupt(owned)
+        self._leaving.discard(owned.partition)
+        del self._owned[owned.partition]
+        self._look.set()
+
+    async def _drain(self, owned: Owned, grace_seconds: float) -> None:
+        await owned.drain(grace_seconds, self._workers.interrupt)
+
+    async def _hand_over(self, grace_seconds: float) -> None:
+        owned = list(self._owned.values())
+        async with anyio.create_task_group() as tasks:
+            for each in owned:
+                tasks.start_soon(self._drain, each, grace_seconds)
+        try:
+            with anyio.move_on_after(self._log.settings.append_timeout_seconds):
+                await self._members.leave(self._info)
+        except EventStoreError as error:
+            logger.warning("not_left", group=self.group, why=str(error))
+
+    # ---- small things that come with time ----
+
+    def _relisten(self, owned: Owned) -> None:
+        listener = self._listeners.get(-1) or self._listeners.get(owned.partition)
+        if listener is not None:
+            listener.change()
+
+    async def _stop_when(self, stop: anyio.Event) -> None:
+        await stop.wait()
+        self._look.set()
+
+    async def _tick(self) -> None:
+        resumed_at = now()
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            self._renewals.beat()
+            self._workers.watch()
+            is_time = now() - resumed_at >= RESUME_SECONDS
+            resumed_at = now() if is_time else resumed_at
+            for owned in list(self._owned.values()):
+                if not owned.is_alive:
+                    continue
+                if is_time:
+                    owned.resume()
+                due_ms = owned.holder.next_due_ms
+                if due_ms is not None and due_ms <= owned.lease.server_ms:
+                    self._workers.ready(owned)

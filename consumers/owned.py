@@ -1,0 +1,342 @@
+"""One partition whose lease this member has: reads on, hands out work, commits, and ends with the lease.
+
+reading    pages, while the window has room and the log has more; else the listener (listen.py) brings what is new
+lanes      events of detached streams, through their index, when their lane comes to them
+committing one call at a time, repeated unchanged until its outcome is known or the lease is lost
+
+ends by    what happens then
+drain      nothing more is read or handed out, what is in hands may finish, the last commit, the lease is given back
+loss       everything in memory is dropped; what is in hands is interrupted, and its outcome means nothing
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import structlog
+
+from consumers.commit_call import commit
+from consumers.deliveries import Deliveries, Delivery
+from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
+from consumers.holder import Holder, Work
+from consumers.keys import GroupKeys
+from consumers.lease import Lease
+from consumers.lease_calls import release
+from consumers.look import look
+from consumers.state import Commit, Committed, Effect, Outgoing
+from eventstore.entries import Run
+from eventstore.epochs import Chain, epoch_at, parse
+from eventstore.log import Log
+from eventstore.pages import partition_page, stream_page
+from eventstore.spans import NO_BOUND
+from infrastructure.tasks import together
+
+WINDOW_EVENTS = 1_024
+WINDOW_BYTES = 8 << 20
+LANE_EVENTS = 64
+LANES_AT_ONCE = 16
+LINGER_SECONDS = 0.005
+"""Between two commits of a partition that is busy: what is finished meanwhile goes into the second."""
+LAST_COMMIT_SECONDS = 2.0
+OTHER_EPOCH = "the log goes on in another epoch"
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 1.0
+
+logger = structlog.get_logger(__name__)
+OnReady = Callable[["Owned"], None]
+
+
+class Owned:
+    """Made when a lease has been taken; `run` is its life. `on_ready` is told when there may be work, `on_head` when
+    the main pass has come to the end of the log, `on_out` when returned events wait to be carried on, `on_refused` of
+    an event that brought what cannot be carried out: it is handled once more, under another lease, and then fails."""
+
+    def __init__(
+        self,
+        log: Log,
+        keys: GroupKeys,
+        holder: Holder,
+        lease: Lease,
+        deliveries: Deliveries,
+        *,
+        epochs: bytes,
+        bell: str,
+        on_ready: OnReady,
+        on_head: OnReady,
+        on_out: Callable[[int], None],
+        on_refused: Callable[[Delivery, CommitRefused], None],
+    ) -> None:
+        self.keys, self.holder, self.lease = keys, holder, lease
+        self.bell = bell
+        self.at_head = False
+        self.in_hands = 0
+        self.lost: str | None = None
+        self.draining = False
+        self._log, self._deliveries = log, deliveries
+        self._chain: Chain = parse(epochs)
+        self._on_ready, self._on_head, self._on_out = on_ready, on_head, on_out
+        self._on_refused = on_refused
+        self._finished = asyncio.Event()  # something may be committed
+        self._room = asyncio.Event()  # something may be read
+        self._lanes = asyncio.Event()  # a lane wants events
+        self._idle = asyncio.Event()  # nothing is in hands, and nothing waits to be committed
+        self._scope = anyio.CancelScope()
+
+    @property
+    def partition(self) -> int:
+        return self.keys.partition
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether what is done here still counts."""
+        if self.lost is None and (why := self.lease.lost):
+            self.lose(why)
+        return self.lost is None
+
+    @property
+    def last_id(self) -> str:
+        """Id of the last entry that the main pass has read."""
+        position = self.holder.cursor
+        return f"{epoch_at(self._chain, position)}-{position}"
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.lease.paused)
+
+    async def run(self) -> None:
+        """Until it is drained or lost. Raises EventsMissing, LogDamaged, GroupNotFound: what no repetition mends."""
+        self._room.set()
+        self._finished.set()
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for loop in (self._read_on, self._read_lanes, self._commit_on):
+                    tasks.start_soon(self._guarded, loop)
+
+    async def drain(self, grace_seconds: float, interrupt: Callable[["Owned"], None]) -> None:
+        """Ends in good order: what is in hands has `grace_seconds`, then it is interrupted. Gives the lease back."""
+        self.draining = True
+        with anyio.move_on_after(grace_seconds):
+            await self._emptied()
+        interrupt(self)
+        with anyio.move_on_after(LAST_COMMIT_SECONDS):
+            await self._emptied()
+        self._scope.cancel()
+        if self.is_alive:
+            self.lose("it was given back")
+            with suppress(EventStoreError):  # it ends by itself
+                await release(self._log, self.keys, self.lease.token)
+
+    async def _emptied(self) -> None:
+        while self.is_alive:
+            self._idle.clear()
+            self._finished.set()
+            await self._idle.wait()
+            if not self.in_hands:
+                return
+
+    def lose(self, why: str) -> None:
+        """What is known here is of the past."""
+        if self.lost is None:
+            self.lost = why
+            self._scope.cancel()
+            self._idle.set()
+            self._on_ready(self)
+
+    # ---- work ----
+
+    def take(self) -> Work | None:
+        """The next event to be handled; its outcome is told by one of the functions below, whatever happens."""
+        if self.draining or self.is_paused or not self.is_alive:
+            return None
+        work = self.holder.take(self.lease.server_ms)
+        if work is not None:
+            self.in_hands += 1
+        if self.holder.wants_events:
+            self._lanes.set()
+        return work
+
+    def succeeded(self, event: Delivery, out: tuple[Outgoing, ...], effects: tuple[Effect, ...]) -> None:
+        self.in_hands -= 1
+        if self.lost is None:
+            self.holder.succeeded(event, out, effects)
+            self._finished.set()
+            if self.holder.in_memory <= WINDOW_EVENTS // 2:
+                self._room.set()
+
+    def failed(self, event: Delivery, calls: int, delay_seconds: float | None, failure: bytes) -> None:
+        due_ms = None if delay_seconds is None else self.lease.server_ms + round(delay_seconds * 1_000)
+        self._noted(lambda: self.holder.failed(event, calls, due_ms, failure))
+
+    def postpone(self, event: Delivery) -> None:
+        self._noted(lambda: self.holder.postpone(event))
+
+    def put_back(self, event: Delivery) -> None:
+        self._noted(lambda: self.holder.put_back(event))
+
+    def _noted(self, note: Callable[[], object]) -> None:
+        self.in_hands -= 1
+        if self.lost is None:
+            note()
+            self._finished.set()
+            self._room.set()
+            self._on_ready(self)
+
+    def detach(self, event: Delivery) -> None:
+        """Its handler is slow: the rest goes on without its stream."""
+        if self.is_alive and self.holder.detach(event):
+            self._finished.set()
+
+    def resume(self) -> None:
+        """What was postponed may be tried again."""
+        self.holder.resume()
+        self._on_ready(self)
+
+    # ---- reading ----
+
+    def heard(self, entries: Sequence[tuple[bytes, Sequence[bytes]]], *, all_of_them: bool) -> None:
+        """What the listener has read behind the head that was known. If it does not follow, pages tell what is so."""
+        epoch = self._chain[-1].epoch if self._chain else 0
+        following = self.holder.cursor + 1
+        ids = [entry_id.split(b"-") for entry_id, _ in entries]
+        expected = [(epoch, position) for position in range(following, following + len(ids))]
+        if not self.at_head or [(int(e), int(p)) for e, p in ids] != expected or not all_of_them:
+            self._look_again()
+            return
+        self._feed([Run(epoch, following, 1, [fields[1] for _, fields in entries])], following + len(ids) - 1)
+        if self.holder.in_memory > WINDOW_EVENTS // 2:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self.at_head = False
+        self._room.set()
+
+    async def rung(self, entry_id: str) -> None:
+        """The bell has been rung: somebody gives orders, has paused the group or taken the lease."""
+        self.bell = entry_id
+        seen = await look(self._log, self.keys)
+        if seen.token != self.lease.token:
+            self.lose("somebody else has taken the lease")
+            return
+        self.lease.paused = seen.paused
+        self.holder.learn(seen.orders)
+        self._finished.set()
+        self._on_ready(self)
+
+    async def _read_on(self) -> None:
+        bound = NO_BOUND
+        while True:
+            await self._room.wait()
+            self._room.clear()
+            while not self.draining and not self.at_head and self.holder.in_memory <= WINDOW_EVENTS // 2:
+                page = await partition_page(
+                    self._log,
+                    self.partition,
+                    self.holder.cursor + 1,
+                    events=WINDOW_EVENTS,
+                    size=WINDOW_BYTES,
+                    known=self._chain,
+                    bound=bound,
+                )
+                bound = page.bound
+                if page.epochs is not None and not self._follows(parse(page.epochs)):
+                    self.lose(OTHER_EPOCH)
+                    return
+                if page.head < self.holder.cursor:
+                    self.lose("the log has lost events")
+                    return
+                read_up_to = page.entries.last_position if len(page.entries) else self.holder.cursor
+                self.at_head = read_up_to == page.head
+                self._feed(page.entries.runs, read_up_to)
+                if self.at_head:
+                    self._on_head(self)
+
+    def _follows(self, chain: Chain) -> bool:
+        """Whether nothing is new but the epoch of this lease."""
+        if chain[:-1] == self._chain and chain and self.holder.begin_epoch(chain[-1]):
+            self._chain = chain
+        return self._chain == chain
+
+    def _feed(self, runs: Sequence[Run], read_up_to: int) -> None:
+        self.holder.feed(self._deliveries.of(self.partition, runs), read_up_to)
+        self._finished.set()
+        self._on_ready(self)
+
+    async def _read_lanes(self) -> None:
+        while True:
+            await self._lanes.wait()
+            self._lanes.clear()
+            while wanting := self.holder.wanting(LANES_AT_ONCE):
+                await together([partial(self._read_lane, stream, version) for stream, version in wanting])
+                self._on_ready(self)
+
+    async def _read_lane(self, stream: str, version: int) -> None:
+        try:
+            found = await stream_page(
+                self._log,
+                stream,
+                self.partition,
+                version,
+                0,
+                backwards=False,
+                events=LANE_EVENTS,
+                size=WINDOW_BYTES // LANES_AT_ONCE,
+                known=self._chain,
+            )
+        except EventStoreError:
+            self.holder.want_again(stream)
+            raise
+        if found.page.epochs is not None and not self._follows(parse(found.page.epochs)):
+            self.lose(OTHER_EPOCH)
+            return
+        self.holder.read(stream, [self._deliveries.one(entry) for entry in found.page.entries], found.version)
+
+    # ---- committing ----
+
+    async def _commit_on(self) -> None:
+        while True:
+            await self._finished.wait()
+            self._finished.clear()
+            self.holder.obey()
+            while call := self.holder.prepare():
+                reply = await self._committed(call)
+                self.holder.committed(reply)
+                self.lease.paused = reply.paused
+                if call.out:
+                    self._on_out(self.partition)
+                self._room.set()
+                self._on_ready(self)
+                if not self.draining:
+                    await anyio.sleep(LINGER_SECONDS)
+                self.holder.obey()
+            if not self.in_hands:
+                self._idle.set()
+
+    async def _committed(self, call: Commit) -> Committed:
+        """The answer to a call, which is repeated unchanged for as long as the lease lasts."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await commit(self._log, self.keys, call)
+            except CommitRefused as error:
+                self._on_refused(self.holder.bringer_of(error.what, error.index), error)
+                raise Stale(self.keys.group, self.partition, "a commit was refused") from error
+            except Unavailable as error:
+                logger.warning("commit_repeated", group=self.keys.group, partition=self.partition, why=str(error))
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    async def _guarded(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """What the lease does not survive, and what may pass while it lasts."""
+        pause = FIRST_PAUSE_SECONDS
+        while self.is_alive:
+            try:
+                await loop()
+            except Stale as error:
+                self.lose(error.why)
+            except Unavailable as error:
+                logger.warning("read_repeated", group=self.keys.group, partition=self.partition, why=str(error))
+                self._look_again()
+                self._lanes.set()
+                await anyio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE_SECONDS)

@@ -1,0 +1,89 @@
+"""run(store, [...]): the consumers of this process, from joining their groups to leaving them.
+
+    resources opened -> leases' thread -> per consumer: group made, member joins, handles, drains, leaves -> all closed
+
+Each consumer is a member of its own group. What one of them dies of ends all, for a process that goes on with half of
+its work is noticed by nobody.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import anyio
+
+from consumers.consumer import Consumer
+from consumers.creation import ensure_group
+from consumers.deliveries import Deliveries
+from consumers.errors import InvalidConsumer
+from consumers.handle import Handling
+from consumers.lease import LEASE_SECONDS, Lease, Renewals, renewals
+from consumers.member import Member
+from consumers.membership import new_member
+from consumers.resources import Resource, checked_resources, opened
+from consumers.workers import Workers
+from eventstore.log import Log
+from eventstore.store import EventStore
+from infrastructure.patience import replies
+
+
+async def run(
+    store: EventStore,
+    consumers: Sequence[Consumer],
+    *,
+    resources: Iterable[Resource] = (),
+    stop: anyio.Event | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+) -> None:
+    """Runs consumers until `stop` is set: running handlers then get their group's `grace`, what is finished is
+    committed, and the partitions are handed over. Cancelled, it does the same without grace.
+
+    As many processes as you like may run the same consumers: partitions are shared out evenly, and move when processes
+    come and go. A group that does not exist is made, to begin at its `start`. `resources` are opened once and given to
+    handlers by type. A member that falls silent for `lease_seconds` loses its partitions to others. Raises
+    InvalidConsumer, GroupNotFound, EventsMissing, LogDamaged, and whatever opening a resource raises; while the server
+    cannot be reached it waits."""
+    _check(consumers)
+    handlers = [handler for consumer in consumers for handler in consumer.handlers]
+    longest = max((handler.timeout_seconds for handler in handlers), default=0.0)
+    wanted = checked_resources(resources, handlers)
+    members: dict[str, Member] = {}
+
+    def changed(lease: Lease) -> None:
+        if lease.keys.group in members:
+            members[lease.keys.group].changed(lease)
+
+    async with (
+        opened(wanted) as values,
+        renewals(
+            store.log.redis.settings, changed, lease_seconds=lease_seconds, hung_after_seconds=longest + lease_seconds
+        ) as running,
+    ):
+        for consumer in consumers:
+            members[consumer.name] = await _member(store.log, consumer, values, running)
+        async with anyio.create_task_group() as tasks:
+            for member in members.values():
+                tasks.start_soon(member.run, stop or anyio.Event())
+
+
+async def _member(log: Log, consumer: Consumer, values: dict[object, object], running: Renewals) -> Member:
+    ((seconds, microseconds),) = await replies(log.redis, log.keys.head(0), ("TIME",))
+    info = new_member(int(seconds) * 1_000_000 + int(microseconds))
+    handling = Handling(consumer, log, values, info.id)
+    await ensure_group(log, consumer.name, consumer.start)
+    deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)
+    return Member(log, consumer, info, deliveries, Workers(handling, running), running, lambda _: None)
+
+
+def _check(consumers: Sequence[Consumer]) -> None:
+    if not consumers:
+        raise InvalidConsumer("there is nothing to run", field="consumers", remedy="run(store, [charge])")
+    names: set[str] = set()
+    for each in consumers:
+        if not isinstance(each, Consumer):
+            raise InvalidConsumer(
+                f"{each!r:.80} is no consumer", field="consumers", remedy="decorate a function: @consumer(name)"
+            )
+        if each.name in names:
+            raise InvalidConsumer(
+                f"two consumers are called {each.name}", field="consumers", remedy="@charge.also() adds a handler"
+            )
+        names.add(each.name)

@@ -1,0 +1,161 @@
+"""The workers of a member: as many tasks as its group may handle streams at once, shared by its partitions.
+
+A worker takes what is ready and handles it in its own task; an async handler that never waits costs no task of its own
+and no turn of the event loop. One worker is woken when there is work. Should its handler wait, the loop comes to a
+callback that wakes the next one, and so on: never more of them are awake than there are handlers that wait.
+"""
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from consumers.deliveries import Delivery
+from consumers.errors import CommitRefused
+from consumers.handle import Handling
+from consumers.holder import Work
+from consumers.lease import Renewals
+from consumers.outcome import Failed, Outcome
+from consumers.owned import Owned
+from consumers.slots import Interrupted, Slot
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+SLOW_SECONDS = 0.1
+"""A handler that has kept its stream in the main pass for so long lets the others go on without it."""
+EVENTS_PER_TURN = 256
+"""After so many the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
+
+logger = structlog.get_logger(__name__)
+
+
+class _Hands:
+    """What one worker is doing."""
+
+    __slots__ = ("began_at", "owned", "slot", "work")
+
+    def __init__(self) -> None:
+        self.slot = Slot()
+        self.owned: Owned | None = None
+        self.work: Work | None = None
+        self.began_at = 0.0
+
+
+class Workers:
+    """Made for one member."""
+
+    def __init__(self, handling: Handling, renewals: Renewals) -> None:
+        self._refused: dict[UUID, CommitRefused] = {}
+        """Events that brought what cannot be carried out: they fail by that when their handler has succeeded again."""
+        self._handling, self._renewals = handling, renewals
+        self._ready: deque[Owned] = deque()
+        self._is_ready: set[Owned] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._hands: list[_Hands] = []
+
+    async def run(self) -> None:
+        """For as long as it is not cancelled."""
+        async with anyio.create_task_group() as tasks:
+            for _ in range(self._handling.consumer.concurrency):
+                tasks.start_soon(self._work)
+
+    def ready(self, owned: Owned) -> None:
+        """A partition may have work."""
+        if owned not in self._is_ready:
+            self._is_ready.add(owned)
+            self._ready.append(owned)
+        self._wake_one()
+
+    def refuse(self, event: Delivery, error: CommitRefused) -> None:
+        """What an event brought cannot be carried out."""
+        self._refused[event.id] = error
+
+    def interrupt(self, owned: Owned) -> None:
+        """Ends what is being handled of a partition, without an outcome."""
+        for hands in self._hands:
+            if hands.owned is owned:
+                hands.slot.interrupt()
+
+    def watch(self) -> None:
+        """Ends attempts that are over their time, and lets the rest of a partition go on without a slow stream. A
+        thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""
+        now = time.monotonic()
+        for hands in self._hands:
+            owned, work = hands.owned, hands.work
+            if owned is None or work is None:
+                continue
+            if hands.slot.overdue(now) and now - hands.slot.late_since > self._renewals.lease_seconds:
+                owned.lose("a handler has not ended long after its time")
+            elif now - hands.began_at > SLOW_SECONDS:
+                owned.detach(work.event)
+
+    # ---- in each worker ----
+
+    async def _work(self) -> None:
+        hands = _Hands()
+        self._hands.append(hands)
+        handled = 0
+        while True:
+            owned = await self._next()
+            while (work := owned.take()) is not None:
+                await self._handle(hands, owned, work)
+                handled += 1
+                if handled % EVENTS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            self._is_ready.discard(owned)
+            with suppress(ValueError):
+                self._ready.remove(owned)
+
+    async def _next(self) -> Owned:
+        """A partition that may have work; partitions take turns."""
+        while not self._ready:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            try:
+                await future
+            finally:
+                if future in self._waiting:
+                    self._waiting.remove(future)
+        self._ready.rotate(-1)
+        asyncio.get_running_loop().call_soon(self._wake_one)
+        return self._ready[-1]
+
+    def _wake_one(self) -> None:
+        """The callback comes to its turn only when the worker that asked for it waits."""
+        while self._ready and self._waiting:
+            future = self._waiting.pop()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    async def _handle(self, hands: _Hands, owned: Owned, work: Work) -> None:
+        hands.owned, hands.work, hands.began_at = owned, work, time.monotonic()
+        event = work.event
+        try:
+            outcome = await self._handling.handle(
+                hands.slot, event, work.attempts, work.replaying, owned.lease.token.term
+            )
+        except Interrupted:
+            owned.put_back(event)
+        except BaseException:
+            owned.put_back(event)
+            raise
+        else:
+            self._tell(owned, work, outcome)
+        finally:
+            hands.owned = hands.work = None
+
+    def _tell(self, owned: Owned, work: Work, outcome: Outcome) -> None:
+        event = work.event
+        if isinstance(outcome, Failed):
+            owned.failed(event, outcome.calls, outcome.delay_seconds, outcome.failure.pack())
+        elif self._refused and (error := self._refused.pop(event.id, None)):
+            failed = self._handling.refused(event, error, work.attempts)
+            owned.failed(event, failed.calls, failed.delay_seconds, failed.failure.pack())
+        else:
+            owned.succeeded(event, outcome.out, outcome.effects)
