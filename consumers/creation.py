@@ -18,9 +18,9 @@ from infrastructure.patience import replies
 from infrastructure.tasks import together
 
 
-async def ensure_group(log: Log, group: str, start: Start) -> bool:
-    """Makes the group, to begin at `start`; False if it is there. Raises GroupNotFound if a part of it is lost,
-    Unavailable."""
+async def ensure_group(log: Log, group: str, start: Start | Cursor) -> bool:
+    """Makes the group, to begin at `start`, or behind a cursor; False if it is there. Raises GroupNotFound if a part of
+    it is lost, Unavailable."""
     parts = [group_keys(log.keys, group, p) for p in range(log.partitions)]
     home = parts[home_of(group, log.partitions)]
     there = await together([partial(_exists, log, each) for each in parts])
@@ -39,7 +39,9 @@ async def _exists(log: Log, keys: GroupKeys) -> bool:
     return bool(reply)
 
 
-async def _cursor(log: Log, start: Start) -> Cursor:
+async def _cursor(log: Log, start: Start | Cursor) -> Cursor:
+    if isinstance(start, Cursor):
+        return start.checked(log.partitions)
     match start.end:
         case "earliest":
             return Cursor.start(log.partitions)
