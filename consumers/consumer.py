@@ -1,0 +1,178 @@
+"""@consumer: a group, its handlers, and the rules by which they are called, as a value that a module defines.
+
+@consumer("charge-cards", retry=Exponential(first="200ms", attempts=8), on={CardDeclined: Park()})
+async def charge(event: OrderPlaced, ctx: Context) -> PaymentTaken: ...
+
+@charge.also(on_replay="skip")
+async def send_receipt(event: PaymentTaken, mail: Mailer) -> None: ...
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from msgspec import Struct, field
+
+from consumers import retry as policies
+from consumers.checks import duration, flag, refused, whole
+from consumers.errors import InvalidConsumer
+from consumers.handlers import Handler, OnReplay, handler_of, refuse_two_for_one
+from consumers.middleware import Hooks, checked_middleware, hooks_of
+from consumers.rate import Rate, parse_rate
+from consumers.retry import Policy, Rules
+from consumers.start import Start, parse_start
+from eventstore.envelope import RecordedEvent
+from eventstore.errors import InvalidRequest
+from eventstore.names import plain_name
+
+MOST_CONCURRENCY = 10_000
+Decorator = Callable[[Callable[..., Any]], "Consumer"]
+
+
+def consumer(
+    name: str,
+    *,
+    retry: Policy = policies.DEFAULT,
+    on: Mapping[type[Exception], Policy] | None = None,
+    concurrency: int = 16,
+    timeout: str | float = "60s",
+    on_replay: OnReplay = "drop",
+    start: str = "earliest",
+    categories: Iterable[str] = (),
+    system: bool = False,
+    rate: str | None = None,
+    middleware: Iterable[object] = (),
+    grace: str | float = "5s",
+) -> Decorator:
+    """Makes a function the handler of a group. The first parameter's annotation says which events it takes (a Struct, a
+    union, or RecordedEvent for all); one annotated with Context gets that, the others get resources by type. Async
+    functions run on the event loop, others in threads. What it returns is appended exactly once when the event is
+    finished: None, an event (to the stream of its cause), `To(stream, event)`, or a list of them.
+
+    Each event is handled at least once, those of one stream one at a time and in order of version; up to `concurrency`
+    streams at once in each member. An attempt that raises, takes longer than `timeout` or returns what cannot be
+    appended has failed: `retry` says when the next one is made, `on` for certain exceptions (the most specific class
+    decides). When attempts are over the stream is parked, until an operator retries or discards the event.
+
+    `on_replay`: when the group handles what it had finished before, effects and returned events are dropped ("drop"),
+    carried out ("emit"), or the handler is not called ("skip"). `start` is where a new group begins: "earliest",
+    "latest", a time in RFC 3339, or "-15m". `categories` (the stream's name up to the first hyphen) leaves out other
+    streams; `system` lets those in that begin with `$`. `rate` ("20/s", "100/m") bounds the calls of a member; `grace`
+    is what running handlers get at shutdown before they are cancelled. Durations are as "200ms" or seconds. Raises
+    InvalidConsumer."""
+    _check_replay(on_replay)
+    settings = Consumer(
+        _name(name),
+        Rules(_policy("retry", retry), tuple(_rules(on or {}))),
+        whole("concurrency", concurrency, 1, MOST_CONCURRENCY),
+        duration("timeout", timeout, shortest=0.001),
+        on_replay,
+        parse_start(start),
+        _categories(categories),
+        flag("system", system),
+        None if rate is None else parse_rate(rate),
+        checked_middleware(middleware),
+        duration("grace", grace),
+    )
+    return settings.also()
+
+
+class Consumer(Struct, frozen=True, eq=False):
+    """A group and its handlers, made by `consumer`. Calling it calls the handler of the event that is given, as the
+    plain function it is: for unit tests."""
+
+    name: str
+    rules: Rules
+    concurrency: int
+    timeout_seconds: float
+    on_replay: OnReplay
+    start: Start
+    categories: tuple[str, ...]
+    system: bool
+    rate: Rate | None
+    middleware: tuple[object, ...]
+    grace_seconds: float
+    _handlers: list[Handler] = field(default_factory=list)
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        return tuple(self._handlers)
+
+    @property
+    def types(self) -> tuple[type[Struct], ...]:
+        """The Structs of the events that it takes: what a store must know to read them."""
+        return tuple(kind.struct for handler in self._handlers for kind in handler.types)
+
+    @property
+    def hooks(self) -> Hooks:
+        return hooks_of(self.middleware)
+
+    def also(self, *, on_replay: OnReplay | None = None, timeout: str | float | None = None) -> Decorator:
+        """Makes a function a further handler of the group, for events that none takes yet; what is not given is as the
+        group has it. Gives this consumer back. Raises InvalidConsumer."""
+        if on_replay is not None:
+            _check_replay(on_replay)
+        seconds = self.timeout_seconds if timeout is None else duration("timeout", timeout, shortest=0.001)
+
+        def add(function: Callable[..., Any]) -> Consumer:
+            handler = handler_of(function, seconds, on_replay or self.on_replay)
+            refuse_two_for_one([*self._handlers, handler])
+            self._handlers.append(handler)
+            return self
+
+        return add
+
+    def __call__(self, event: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What the handler of this event returns, called with what is given."""
+        for handler in self._handlers:
+            takes = isinstance(event, tuple(kind.struct for kind in handler.types))
+            if takes or (handler.takes_envelope and isinstance(event, RecordedEvent)):
+                return handler.function(event, *args, **kwargs)
+        raise InvalidRequest(
+            f"no handler of {self.name} takes {type(event).__name__}",
+            field="event",
+            remedy="RecordedEvent, if it is for all types" if not self.types else "an event that it is annotated with",
+        )
+
+    def __repr__(self) -> str:
+        return f"consumer {self.name} ({', '.join(handler.name for handler in self._handlers)})"
+
+
+def _name(name: str) -> str:
+    if callable(name):
+        raise InvalidConsumer("the group has no name", field="name", remedy='@consumer("charge-cards")')
+    try:
+        return plain_name(name, "group")
+    except InvalidRequest as error:
+        raise InvalidConsumer(error.detail, field="name", remedy=error.remedy) from error
+
+
+def _policy(name: str, given: object) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    remedy = 'Immediate(3), Fixed("5s"), Linear("1s"), Exponential("1s") or Park()'
+    raise InvalidConsumer(f"{name} is {given!r:.80}, no policy", field=name, remedy=remedy)
+
+
+def _rules(on: Mapping[type[Exception], Policy]) -> Iterator[tuple[type[Exception], Policy]]:
+    if not isinstance(on, Mapping):
+        raise InvalidConsumer("on is no mapping", field="on", remedy='on={CardDeclined: Fixed("5s")}')
+    for kind, policy in on.items():
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise InvalidConsumer(f"on names {kind!r:.80}, no exception", field="on", remedy="the class of exceptions")
+        yield kind, _policy(f"on[{kind.__name__}]", policy)
+
+
+def _check_replay(on_replay: str) -> None:
+    if on_replay not in get_args(OnReplay):
+        raise refused("on_replay", on_replay, "", '"drop", "emit" or "skip"')
+
+
+def _categories(given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidConsumer(f"categories is {given!r:.80}", field="categories", remedy='categories=["order"]')
+    categories = tuple(given)
+    for each in categories:
+        if not isinstance(each, str) or not each or "-" in each:
+            remedy = "the stream's name up to its first hyphen, without it"
+            raise InvalidConsumer(f"the category {each!r:.80} is none", field="categories", remedy=remedy)
+    return categories

@@ -1,0 +1,208 @@
+"""Handlers: what a function takes, told by the annotations of its parameters.
+
+    async def charge(event: OrderPlaced, ctx: Context, pool: Pool) -> PaymentTaken: ...
+
+The first parameter says which events: a Struct, a union of them, or RecordedEvent for those of every type. A parameter
+annotated with Context gets it, whatever its name; every other one gets the resource of the annotated type, or keeps its
+default where there is none. Looked at once, when the consumer is defined: what cannot work is refused there.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
+
+from consumers.context import Context
+from consumers.errors import InvalidConsumer
+from eventstore.envelope import NewEvent, RecordedEvent, Untyped
+from eventstore.errors import EventTypeError, InvalidRequest
+from eventstore.event_types import EventType, event_type
+
+OnReplay = Literal["drop", "emit", "skip"]
+_NO_EVENTS = (Struct, NewEvent, Untyped, Context)
+_FIRST = "annotate it with the event that it takes: event: OrderPlaced, a union, or RecordedEvent for every type"
+
+
+class Wanted(Struct, frozen=True):
+    """A parameter that gets a resource. `kind` is its annotation."""
+
+    parameter: str
+    kind: Any
+    has_default: bool
+
+
+class Handler(Struct, frozen=True):
+    """A function of a group and the events it takes: those of `types`, or of every type in their envelopes."""
+
+    function: Callable[..., Any]
+    name: str
+    types: tuple[EventType, ...]
+    takes_envelope: bool
+    context: str | None
+    """The parameter that gets the Context."""
+    resources: tuple[Wanted, ...]
+    is_async: bool
+    timeout_seconds: float
+    on_replay: OnReplay
+
+    @property
+    def file(self) -> str:
+        """Where it is written, for its place in a traceback."""
+        code = getattr(inspect.unwrap(_plain(self.function)), "__code__", None)
+        return code.co_filename if code is not None else ""
+
+
+def handler_of(function: Callable[..., Any], timeout_seconds: float, on_replay: OnReplay) -> Handler:
+    """Raises InvalidConsumer, which names function, parameter and remedy."""
+    name = name_of(function)
+    is_async = _is_async(function, name)
+    first, *others = _parameters(function, name)
+    types, takes_envelope = _taken(first.annotation, f"{name}({first.name})")
+    contexts = [each for each in others if each.annotation is Context]
+    if len(contexts) > 1:
+        raise _unusable(f"{name}({contexts[1].name})", "is a second Context", "take it once")
+    return Handler(
+        function,
+        name,
+        types,
+        takes_envelope,
+        contexts[0].name if contexts else None,
+        tuple(
+            Wanted(each.name, each.annotation, each.default is not each.empty)
+            for each in others
+            if each.annotation is not Context
+        ),
+        is_async,
+        timeout_seconds,
+        on_replay,
+    )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """As messages call it."""
+    name = getattr(_plain(function), "__qualname__", None) or repr(function)
+    return str(name).rpartition("<locals>.")[2]
+
+
+def refuse_two_for_one(handlers: Iterable[Handler]) -> None:
+    """An event of a group has one handler, or nobody could say when it is finished."""
+    taken: dict[str, Handler] = {}
+    every: Handler | None = None
+    for handler in handlers:
+        for kind in handler.types:
+            for name in (kind.name, *kind.formerly):
+                if name in taken:
+                    raise _both(name, taken[name], handler)
+                taken[name] = handler
+        if every is not None:
+            raise _both("events of every type", every, handler)
+        if handler.takes_envelope and taken:
+            raise _both(f"events of every type, {next(iter(taken))} too", next(iter(taken.values())), handler)
+        every = handler if handler.takes_envelope else None
+
+
+def _both(what: str, one: Handler, other: Handler) -> InvalidConsumer:
+    return InvalidConsumer(
+        f"both {one.name} and {other.name} take {what}, in one group",
+        field="event",
+        remedy="one handler for each type; give one of them a group of its own: @consumer(name)",
+    )
+
+
+def _is_async(function: Callable[..., Any], name: str) -> bool:
+    plain = _plain(function)
+    if not callable(function) or isinstance(function, type):
+        raise _unusable(name, "is no function", "decorate a function: async def handler(event: OrderPlaced)")
+    called = plain if inspect.isroutine(plain) else plain.__call__
+    if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
+        raise _unusable(name, "is a generator", "return a list of events")
+    return inspect.iscoroutinefunction(called)
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without functools.partial around it."""
+    while isinstance(inner := getattr(function, "func", None), Callable):  # type: ignore[arg-type]
+        function = inner
+    return function
+
+
+def _parameters(function: Callable[..., Any], name: str) -> Iterator[inspect.Parameter]:
+    """With the annotations as types, where they are written as text."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise _unusable(name, f"has no signature ({error})", "decorate a plain function") from error
+    if not parameters or parameters[0].kind in (parameters[0].KEYWORD_ONLY, parameters[0].VAR_KEYWORD):
+        raise _unusable(name, "takes no event", "its first parameter is the event: event: OrderPlaced")
+    for place, parameter in enumerate(parameters):
+        where = f"{name}({parameter.name})"
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise _unusable(where, "takes any number of arguments", "name and annotate each parameter")
+        if place and parameter.kind is parameter.POSITIONAL_ONLY:
+            raise _unusable(where, "can only be given by its place", "move the / behind the first parameter")
+        if parameter.annotation is parameter.empty and (not place or parameter.default is parameter.empty):
+            remedy = "annotate it with Context, or with the type of a resource" if place else _FIRST
+            raise _unusable(where, "has no annotation", remedy)
+        yield parameter.replace(annotation=_evaluated(function, parameter, where))
+
+
+def _evaluated(function: Callable[..., Any], parameter: inspect.Parameter, where: str) -> Any:
+    """Each on its own, so that a name which only the type checker knows may stand elsewhere."""
+    if parameter.annotation is parameter.empty:
+        return Any
+    known = getattr(inspect.unwrap(_plain(function)), "__globals__", {})
+    alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        found = get_type_hints(alone, known, _names_around(), include_extras=True)[parameter.name]
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise _unusable(
+            where,
+            f"has an annotation that cannot be told: {error}",
+            "import what it names where the handler is defined, not under TYPE_CHECKING",
+        ) from error
+    return getattr(found, "__value__", found)  # of `type Orders = OrderPlaced | OrderPaid`
+
+
+def _names_around() -> dict[str, Any]:
+    """The local names of where the consumer is defined, for annotations written as text inside of a function."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "consumers":
+        frame = frame.f_back
+    return dict(frame.f_locals) if frame is not None else {}
+
+
+def _taken(annotation: Any, where: str) -> tuple[tuple[EventType, ...], bool]:
+    """The event types, or whether it is the envelope of all."""
+    if annotation is RecordedEvent:
+        return (), True
+    return tuple(_event_type(member, where) for member in dict.fromkeys(_members(annotation))), False
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _members(getattr(member, "__value__", member))
+    else:
+        yield get_args(annotation)[0] if origin is Annotated else annotation
+
+
+def _event_type(member: Any, where: str) -> EventType:
+    if member is RecordedEvent:
+        raise _unusable(where, "takes RecordedEvent beside other types", "RecordedEvent alone: it is for every type")
+    if not isinstance(member, type) or not issubclass(member, Struct) or member in _NO_EVENTS:
+        raise _unusable(where, f"is annotated with {_spelt(member)}, which is no event", _FIRST)
+    try:
+        return event_type(member)
+    except (EventTypeError, InvalidRequest) as error:
+        raise _unusable(where, f"takes {member.__name__}: {error.detail}", error.remedy or _FIRST) from error
+
+
+def _spelt(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _unusable(where: str, why: str, remedy: str) -> InvalidConsumer:
+    return InvalidConsumer(f"handler {where} {why}", field=where, remedy=remedy)
