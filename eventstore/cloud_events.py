@@ -32,6 +32,7 @@ _METADATA = {"correlationid", "causationid", "traceparent", "actor", "priority"}
 _CONTEXT = {"specversion", "id", "type", "source", "subject", "time", "datacontenttype", "dataschema"}
 _RESERVED = _OURS | _METADATA | _CONTEXT | {"data", "data_base64", "database64"}
 _MAX_INTEGER = 2**31 - 1
+_LEAST = 'a CloudEvent is at least {"specversion": "1.0", "type": "OrderPlaced", "source": "shop", "id": "1"}'
 
 
 def to_cloud_event(event: RecordedEvent, base: str = "") -> dict[str, Any]:
@@ -74,6 +75,14 @@ def is_cloud_event(value: object) -> bool:
 
 def from_cloud_event(value: dict[str, Any]) -> IncomingEvent:
     """The event in a structured CloudEvent, of ours or foreign. Raises InvalidEvent."""
+    try:
+        return _event_in(value)
+    except InvalidEvent as error:
+        error.remedy = error.remedy or _LEAST
+        raise
+
+
+def _event_in(value: dict[str, Any]) -> IncomingEvent:
     if value["specversion"] != "1.0":
         raise InvalidEvent(f"CloudEvents version {value['specversion']!r} is not read", field="specversion")
     source, identity, event_type = (_text(value, name) for name in ("source", "id", "type"))

@@ -1,6 +1,7 @@
 """The JSON shapes of an envelope and of a receipt, the same on the command line, over HTTP and in files."""
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -118,6 +119,13 @@ class _MetadataIn(Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
 
 
+_LEAST = 'an event is at least {"type": "OrderPlaced", "data": {"total": 99}}'
+_REMEDIES = {
+    "id": "a UUID, such as one that uuidgen prints",
+    "metadata.priority": f"one of {', '.join(each.value for each in Priority)}",
+}
+
+
 class _EnvelopeIn(Struct, frozen=True, forbid_unknown_fields=True):
     type: str
     data: Any
@@ -138,7 +146,7 @@ def from_envelope(value: object) -> IncomingEvent:
     try:
         found = converted(value, _EnvelopeIn)
     except InvalidEvent as error:
-        error.remedy = 'an event is at least {"type": "OrderPlaced", "data": {"total": 99}}'
+        error.remedy = _REMEDIES.get(error.field or "", error.remedy) or _LEAST
         raise
     if found.version is not None and found.version < 1:
         raise InvalidEvent(f"version {found.version} is no version", field="version", remedy="versions count from 1")
@@ -163,8 +171,13 @@ def converted(value: object, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         detail, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").removeprefix(".") or None
-        raise InvalidEvent(detail, field=field) from error
+        named = _MEMBER.search(detail)
+        field = ".".join(part for part in (path.rstrip("`").removeprefix("."), named[2] if named else "") if part)
+        remedy = "leave it out, or spell it otherwise" if named and named[1] == "unknown" else None
+        raise InvalidEvent(detail, field=field or None, remedy=remedy) from error
+
+
+_MEMBER = re.compile(r"(missing required|unknown) field `([^`]*)`")
 
 
 def strict_json(text: str | bytes) -> Any:
@@ -202,7 +215,9 @@ def _no_number(text: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if number in {float("inf"), float("-inf")}:
-        raise InvalidEvent(f"{text[:40]} is larger than any number that can be kept", field="data")
+        raise InvalidEvent(
+            f"{text[:40]} is larger than any number that can be kept", field="data", remedy="write it as text"
+        )
     return number
 
 

@@ -88,10 +88,14 @@ async def import_events(
             for window in file.windows(after=checkpoints.start.lines):
                 told(window.first - 1, file.total)
                 done = await append_window(store, window, known, heads, newest)
+                if done.error is not None:
+                    job.done = window.first - 1 + done.lines
+                    raise done.error
                 already, newest = already + done.already, done.newest
                 events, heads = events + len(window.lines), await store.heads()
                 await checkpoints.add(window, events, heads)
                 if window.error is not None:
+                    job.done = window.last
                     raise window.error
                 told(window.last, file.total)
                 await job.progress(window.last)

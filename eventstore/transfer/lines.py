@@ -91,6 +91,7 @@ class LineFile:
             try:
                 line = self._line(number, raw, running)
             except EventStoreError as error:
+                error.field = error.field or "line"
                 yield Window(first, number - 1, before, tuple(lines), at_line(error, number))
                 return
             size += len(raw)
@@ -117,7 +118,10 @@ class LineFile:
         if raw == b"\n":
             return None
         if len(raw) > MAX_LINE_BYTES:
-            raise InvalidEvent(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+            raise InvalidEvent(
+                f"the line is longer than {MAX_LINE_BYTES:,} bytes",
+                remedy="keep large contents elsewhere, and name their place in the event",
+            )
         value = _value(raw)
         found = from_cloud_event(value) if is_cloud_event(value) else from_envelope(value)
         stream = found.stream or self._stream
@@ -142,6 +146,7 @@ def _value(raw: bytes) -> Any:
         return strict_json(raw)
     except InvalidEvent as error:
         error.field = None  # the whole line, not the data in it
+        error.remedy = error.remedy or "a line is one event: a JSON object in UTF-8"
         raise
 
 

@@ -53,11 +53,18 @@ async def known_ids(store: EventStore, file: LineFile, checkpoints: Checkpoints)
     return frozenset([event.id async for event in later if event.id in suspects])
 
 
-class Done(Struct, frozen=True):
-    """How many lines of a window were in the log already, and the time of the newest event that was written."""
+class Done(Struct):
+    """What has become of a window: how many of its lines are in the log, how many were before, the time of the newest
+    event, and the error of the first line at fault, if one is."""
 
-    already: int
     newest: int
+    lines: int = 0
+    already: int = 0
+    error: EventStoreError | None = None
+
+    def add(self, lines: int, already: int, recorded_at: int) -> None:
+        self.lines, self.already = self.lines + lines, self.already + already
+        self.newest = max(self.newest, recorded_at)
 
 
 async def newest_of(log: Log) -> int:
@@ -67,17 +74,16 @@ async def newest_of(log: Log) -> int:
 
 async def append_window(store: EventStore, window: Window, known: frozenset[UUID], before: Cursor, above: int) -> Done:
     """Appends what is not known; what was in the log already had the heads `before`. All of it is recorded above a
-    time. Raises the error of the first line at fault, when all other streams of the window have been dealt with."""
+    time. Where a line is at fault, all other streams of the window are dealt with nevertheless."""
     fresh = [line for line in window.lines if line.version is not None or line.event.id not in known]
     failures: dict[str, EventStoreError] = {}
-    already, newest = len(window.lines) - len(fresh), above
+    done = Done(above)
+    done.add(len(window.lines) - len(fresh), len(window.lines) - len(fresh), above)
 
     async def run(stream: str, lines: list[Line]) -> None:
-        nonlocal already, newest
         try:
             for call in _calls(lines):
-                done = await _append(store, call, before)
-                already, newest = already + done.already, max(newest, done.newest)
+                await _append(store, call, before, done)
         except EventStoreError as error:
             failures[stream] = error
 
@@ -86,13 +92,12 @@ async def append_window(store: EventStore, window: Window, known: frozenset[UUID
         for line in level:
             if line.stream not in failures:
                 by_stream.setdefault(line.stream, []).append(line)
-        await _record_above(store.log, newest, by_stream)
+        await _record_above(store.log, done.newest, by_stream)
         async with anyio.create_task_group() as tasks:  # the window bounds their number, so that calls can be joined
             for stream, lines in by_stream.items():
                 tasks.start_soon(run, stream, lines)
-    if failures:
-        raise min(failures.values(), key=_line_of)
-    return Done(already, newest)
+    done.error = min(failures.values(), key=_line_of, default=None)
+    return done
 
 
 def _levels(lines: Sequence[Line]) -> list[list[Line]]:
@@ -134,7 +139,7 @@ def _calls(lines: Sequence[Line]) -> Iterator[_Call]:
             yield _Call(tuple(part[start : start + CALL_EVENTS]))
 
 
-async def _append(store: EventStore, call: _Call, before: Cursor) -> Done:
+async def _append(store: EventStore, call: _Call, before: Cursor, done: Done) -> None:
     """In one call; where the log knows some of the lines already, line by line, so that each has its own verdict."""
     try:
         receipt = await store.append(call.lines[0].stream, [line.event for line in call.lines], expected=call.expected)
@@ -144,9 +149,10 @@ async def _append(store: EventStore, call: _Call, before: Cursor) -> Done:
             raise
     else:
         known = receipt.position <= before.places[receipt.partition][1]
-        return Done(len(call.lines) if known else 0, receipt.recorded_at)
-    each = [await _append(store, _Call((line,)), before) for line in call.lines]
-    return Done(sum([done.already for done in each]), each[-1].newest)
+        done.add(len(call.lines), len(call.lines) if known else 0, receipt.recorded_at)
+        return
+    for line in call.lines:
+        await _append(store, _Call((line,)), before, done)
 
 
 _OF_ONE_LINE = {"id-conflict", "wrong-expected-version", "invalid-event", "too-large", "bad-request"}

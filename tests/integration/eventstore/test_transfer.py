@@ -328,30 +328,50 @@ async def test_a_line_at_fault_is_named_and_those_before_it_stay(store: EventSto
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "says", "field"),
     [
-        ("nonsense", "this is not JSON"),
-        ("[1]", "Expected `object`, got `array`"),
-        ('{"type": "T", "data": 1}', "names no stream"),
-        ('{"type": "T", "data": 1, "stream": "$audit"}', "system stream"),
-        ('{"type": "T T", "data": 1, "stream": "s"}', "event type 'T T' is not usable"),
-        ('{"type": "T", "data": NaN, "stream": "s"}', "NaN is not a JSON number"),
-        ('{"type": "T", "data": 1, "data": 2, "stream": "s"}', "'data' stands twice"),
-        ('{"type": "T", "data": 1, "stream": "s", "version": 7}', "s is at version 0, expected 6"),
-        ('{"type": "T", "data": "' + "x" * (1 << 20) + '", "stream": "s"}', "size in bytes"),
-        ('{"specversion": "1.0", "type": "T", "source": "/x"}', "must have id"),
+        ("nonsense", "this is not JSON", "line"),
+        ("[1]", "Expected `object`, got `array`", "line"),
+        ("\xff", "this is not UTF-8", "line"),
+        ("[" * 100_000, "nested too deeply", "line"),
+        ('{"type": "T", "data": 1e999, "stream": "s"}', "larger than any number", "line"),
+        ('{"type": "T", "stream": "s"}', "missing required field `data`", "data"),
+        ('{"type": "T", "data": 1, "stream": "s", "x": 1}', "unknown field `x`", "x"),
+        ('{"type": "T", "data": 1, "stream": "s", "metadata": {"x": 1}}', "unknown field `x`", "metadata.x"),
+        ('{"type": "T", "data": 1, "stream": "s", "id": "x"}', "Invalid UUID", "id"),
+        ('{"type": "T", "data": 1, "stream": "s", "metadata": {"priority": "X"}}', "Invalid enum", "metadata.priority"),
+        ('{"type": "T", "data": 1}', "names no stream", "stream"),
+        ('{"type": "T", "data": 1, "stream": "$audit"}', "system stream", "stream"),
+        ('{"type": "T T", "data": 1, "stream": "s"}', "event type 'T T' is not usable", "event type"),
+        ('{"type": "T", "data": 1, "stream": "s", "schema_version": 0}', "schema version 0", "type"),
+        ('{"type": "T", "data": NaN, "stream": "s"}', "NaN is not a JSON number", "line"),
+        ('{"type": "T", "data": 1, "data": 2, "stream": "s"}', "'data' stands twice", "line"),
+        ('{"type": "T", "data": 1, "stream": "s", "version": 7}', "s is at version 0, expected 6", "version"),
+        ('{"type": "T", "data": "' + "x" * (1 << 20) + '", "stream": "s"}', "size in bytes", "events"),
+        ('{"specversion": "1.0", "type": "T", "source": "/x"}', "must have id", "id"),
+        ('{"specversion": "0.3"}', "version '0.3' is not read", "specversion"),
+        ('{"specversion": "1.0", "type": "T", "source": "/x", "id": "1", "x": []}', "extension x must be", "x"),
+        (
+            '{"specversion": "1.0", "type": "T", "source": "/x", "id": "1", "data_base64": "%"}',
+            "this is not base64",
+            "data_base64",
+        ),
     ],
     ids=lambda value: value[:40],
 )
-async def test_what_is_wrong_with_a_line_is_said_with_its_number(
-    store: EventStore, file: Path, line: str, says: str
+async def test_what_is_wrong_with_a_line_is_said_with_its_number_its_member_and_the_remedy(
+    store: EventStore, file: Path, line: str, says: str, field: str
 ) -> None:
     write(file, 2)
-    put(file, get(file).decode() + line + "\n")
+    put(file, get(file), line.encode("latin-1"), b"\n")
     with pytest.raises(EventStoreError) as caught:
         await load(store, file)
     assert "line 3: " in caught.value.detail
     assert says in caught.value.detail
+    assert caught.value.field == field
+    assert caught.value.remedy
+    (job,) = await list_jobs(store)
+    assert (job.state, job.done, job.total) == ("failed", 2, 3)
 
 
 async def test_other_streams_of_a_window_are_not_held_up_by_one(store: EventStore, file: Path) -> None:
@@ -362,6 +382,8 @@ async def test_other_streams_of_a_window_are_not_held_up_by_one(store: EventStor
         await load(store, file)
     assert caught.value.facts["line"] == 2
     assert set(await contents(store)) == {"a", "c"}
+    (job,) = await list_jobs(store)
+    assert (job.state, job.done, job.total) == ("failed", 2, 3)
 
 
 async def test_an_id_that_stands_elsewhere_is_named_with_its_line(server: Server, file: Path) -> None:

@@ -171,6 +171,7 @@ def test_what_is_wrong_is_named(wrong: Wrong) -> None:
     with pytest.raises(InvalidEvent) as caught:
         from_cloud_event(FOREIGN | wrong.changes)
     assert caught.value.field == wrong.field or wrong.field is None
+    assert caught.value.remedy
 
 
 def test_binary_data_are_refused() -> None:

@@ -78,9 +78,9 @@ def test_type_and_data_are_enough() -> None:
 @pytest.mark.parametrize(
     ("value", "field"),
     [
-        ({"data": 1}, None),
+        ({"data": 1}, "type"),
         ([1, 2], None),
-        ({"type": "A", "data": 1, "versoin": 2}, None),
+        ({"type": "A", "data": 1, "versoin": 2}, "versoin"),
         ({"type": "A", "data": 1, "version": 0}, "version"),
         ({"type": "A", "data": 1, "version": "3"}, "version"),
         ({"type": "A", "data": 1, "id": "42"}, "id"),
@@ -92,6 +92,7 @@ def test_what_is_wrong_with_an_envelope_is_named(value: object, field: str | Non
     with pytest.raises(InvalidEvent) as caught:
         wire.from_envelope(value)
     assert caught.value.field == field
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize(
