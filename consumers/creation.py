@@ -12,7 +12,7 @@ from consumers.keys import GroupKeys, group_keys, home_of
 from consumers.lease_calls import create
 from consumers.start import Start
 from eventstore import read
-from eventstore.cursor import Cursor
+from eventstore.cursor import Cursor, usable
 from eventstore.log import Log
 from infrastructure.patience import replies
 from infrastructure.tasks import together
@@ -41,7 +41,7 @@ async def _exists(log: Log, keys: GroupKeys) -> bool:
 
 async def _cursor(log: Log, start: Start | Cursor) -> Cursor:
     if isinstance(start, Cursor):
-        return start.checked(log.partitions)
+        return usable(start, log.partitions)
     match start.end:
         case "earliest":
             return Cursor.start(log.partitions)
