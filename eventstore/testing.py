@@ -10,17 +10,15 @@ was stored by an older release is given as `Untyped(type, data, schema_version)`
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from eventstore.arguments import may_be, told
+from eventstore.arguments import may_be
 from eventstore.decide import Decider, as_read, fold_of, must_be_decider
-from eventstore.envelope import NewEvent
-from eventstore.errors import InvalidRequest
 from eventstore.event_types import EventTypes
+from eventstore.expectations import checked_events, comparable, listed, must_be_exception, row, side_by_side
 from eventstore.fold import Fold
 
 C = TypeVar("C")
@@ -31,7 +29,7 @@ _STREAM = "given"
 
 def given(*events: Any) -> "Given":
     """The events that a stream has before the command. Raises InvalidRequest for a list of them."""
-    return Given(_events(events, "given"))
+    return Given(checked_events(events, "given"))
 
 
 class Given(Struct, frozen=True):
@@ -56,7 +54,7 @@ class Given(Struct, frozen=True):
         state = self._folded(fold_of(fold))
         if state != expected:
             raise AssertionError(
-                f"another state was expected\n{_row('given', self.events)}\n"
+                f"another state was expected\n{row('given', self.events)}\n"
                 f"  expected  {expected!r}\n  actual    {state!r}"
             )
 
@@ -78,11 +76,11 @@ class When(Struct, Generic[S], frozen=True):
     def then(self, *expected: Any) -> None:
         """Exactly these events, in this order. Metadata and id count where a NewEvent is expected."""
         __tracebackhide__ = True
-        _events(expected, "then")
-        self._not_raised(f"these events: {_listed(expected)}" if expected else "no event")
-        actual = tuple(map(_comparable, expected, self.events)) + self.events[len(expected) :]
+        checked_events(expected, "then")
+        self._not_raised(f"these events: {listed(expected)}" if expected else "no event")
+        actual = tuple(map(comparable, expected, self.events)) + self.events[len(expected) :]
         if actual != expected:
-            raise self._wrong("other events were expected", _side_by_side(expected, actual))
+            raise self._wrong("other events were expected", side_by_side(expected, actual))
 
     def then_nothing(self) -> None:
         """No event, and no exception."""
@@ -93,11 +91,11 @@ class When(Struct, Generic[S], frozen=True):
         """This exception or one that derives from it, whose text has a place that matches the regular expression.
         Returns it."""
         __tracebackhide__ = True
-        _must_be_exception(kind)
+        must_be_exception(kind)
         may_be(str | re.Pattern, "a regular expression", match=match)
         wanted = kind.__name__ + (f" matching {match!r}" if match else "")
         if self.error is None:
-            raise self._wrong(f"{wanted} was expected", f"  actual    {_listed(self.events) or 'no event'}")
+            raise self._wrong(f"{wanted} was expected", f"  actual    {listed(self.events) or 'no event'}")
         if not isinstance(self.error, kind) or (match and not re.search(match, str(self.error))):
             raise self._wrong(f"{wanted} was expected", f"  actual    {self.error!r}") from self.error
         return self.error
@@ -116,22 +114,7 @@ class When(Struct, Generic[S], frozen=True):
 
     def _wrong(self, what: str, rows: str) -> AssertionError:
         return AssertionError(
-            f"{what}\n{_row('given', self.given)}\n  state     {self.state!r}\n  when      {self.command!r}\n{rows}"
-        )
-
-
-def _events(given: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    for event in given:
-        if not isinstance(event, Struct):
-            remedy = f"{name}(*events)" if isinstance(event, Iterable) else f"{name}(OrderPlaced(total=99))"
-            raise InvalidRequest(f"an event of {name}(...) is {told(event)}", field="events", remedy=remedy)
-    return given
-
-
-def _must_be_exception(kind: object) -> None:
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        raise InvalidRequest(
-            f"kind is {told(kind)}", field="kind", remedy="the class of the exception: then_raises(Insufficient)"
+            f"{what}\n{row('given', self.given)}\n  state     {self.state!r}\n  when      {self.command!r}\n{rows}"
         )
 
 
@@ -142,36 +125,3 @@ def _fold(fold: Fold[S], state: S, events: Sequence[Any], first: int) -> S:
         name, data = as_read(types, event)
         state = fold.step(state, data, name, version, _STREAM)
     return state
-
-
-def _comparable(expected: object, actual: object) -> object:
-    return actual.data if isinstance(actual, NewEvent) and not isinstance(expected, NewEvent) else actual
-
-
-def _side_by_side(expected: Sequence[Any], actual: Sequence[Any]) -> str:
-    nothing = object()
-    rows: list[str] = []
-    for number, (one, other) in enumerate(zip_longest(expected, actual, fillvalue=nothing), 1):
-        if one == other:
-            rows.append(f"  {number}. as expected  {one!r}")
-            continue
-        said = "nothing more" if one is nothing else repr(one)
-        came = "nothing more" if other is nothing else repr(other)
-        rows += [f"  {number}. expected     {said}", f"     actual       {came}"]
-        rows += [f"                  {each}" for each in _differences(one, other)]
-    return "\n".join(rows)
-
-
-def _differences(one: object, other: object) -> list[str]:
-    if not isinstance(one, Struct) or type(one) is not type(other):
-        return []
-    pairs = [(name, getattr(one, name), getattr(other, name)) for name in one.__struct_fields__]
-    return [f"{name}: {here!r} expected, {there!r} came" for name, here, there in pairs if here != there]
-
-
-def _row(name: str, events: Sequence[Any]) -> str:
-    return f"  {name:<9} {_listed(events) or 'no events'}"
-
-
-def _listed(events: Sequence[Any]) -> str:
-    return ", ".join(map(repr, events))
