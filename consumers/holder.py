@@ -27,14 +27,6 @@ BOUND = 10_000
 CANDIDATES_PER_COMMIT = 500
 
 
-class Work(NamedTuple):
-    """An event to be handled: how often its handler was called for it, and whether the group has finished it before."""
-
-    event: Delivery
-    attempts: int
-    replaying: bool
-
-
 class _Brought(NamedTuple):
     """What a finished event brings with it, until a commit has taken it."""
 
@@ -98,29 +90,33 @@ class Holder:
         self.cursor = read_up_to
         self.head = max(self.head, read_up_to)
 
-    def take(self, now_ms: int) -> Work | None:
+    def take(self, now_ms: Callable[[], int]) -> Delivery | None:
         """The next event that may be handled; its stream then waits until the outcome is told."""
         if not self._rows:
-            event = self._lanes.take()
-            return None if event is None else Work(event, 0, event.position <= self.fin)
+            return self._lanes.take()
         self._turn_of_detached = not self._turn_of_detached
         if self._turn_of_detached:
-            return self._take_detached(now_ms) or self._take_attached()
-        return self._take_attached() or self._take_detached(now_ms)
+            return self._take_detached(now_ms()) or self._lanes.take()
+        return self._lanes.take() or self._take_detached(now_ms())
 
-    def _take_attached(self) -> Work | None:
-        event = self._lanes.take()
-        return None if event is None else Work(event, 0, event.position <= self.fin)
-
-    def _take_detached(self, now_ms: int) -> Work | None:
+    def _take_detached(self, now_ms: int) -> Delivery | None:
         while (event := self._detached.take(now_ms)) is not None:
-            row = self._rows[event.stream].row
-            replaying = event.position <= row.fin
-            if (self._mute and replaying) or (self._wanted is not None and not self._wanted(event)):
+            if (self._mute and self.is_replay(event)) or (self._wanted is not None and not self._wanted(event)):
                 self._detached.advance(event)
                 continue
-            return Work(event, row.attempts, replaying)
+            return event
         return None
+
+    def is_replay(self, event: Delivery) -> bool:
+        """Whether the group has finished an event that was taken once before."""
+        if not self._rows or (lane := self._rows.get(event.stream)) is None:
+            return event.position <= self.fin
+        return event.position <= lane.row.fin
+
+    def attempts(self, event: Delivery) -> int:
+        """How often the handler was called for it, up to the last commit before."""
+        lane = self._rows.get(event.stream)
+        return 0 if lane is None else lane.row.attempts
 
     @property
     def next_due_ms(self) -> int | None:

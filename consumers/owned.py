@@ -20,9 +20,9 @@ import structlog
 from consumers.commit_call import commit
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
-from consumers.holder import Holder, Work
+from consumers.holder import Holder
 from consumers.keys import GroupKeys
-from consumers.lease import Lease
+from consumers.lease import Lease, now
 from consumers.lease_calls import release
 from consumers.look import look
 from consumers.state import Commit, Committed, Effect, Outgoing
@@ -145,24 +145,34 @@ class Owned:
 
     # ---- work ----
 
-    def take(self) -> Work | None:
-        """The next event to be handled; its outcome is told by one of the functions below, whatever happens."""
-        if self.draining or self.is_paused or not self.is_alive:
+    def take(self) -> Delivery | None:
+        """The next event to be handled; its outcome is told by one of the functions below, whatever happens. Called for
+        every event, as `succeeded` is: they cost as little as they can."""
+        lease = self.lease
+        if self.draining or lease.paused or self.lost is not None or (now() >= lease.until and not self.is_alive):
             return None
-        work = self.holder.take(self.lease.server_ms)
-        if work is not None:
+        event = self.holder.take(self._server_ms)
+        if event is None:
+            self.turn_over()
+        else:
             self.in_hands += 1
-        if self.holder.wants_events:
-            self._lanes.set()
-        return work
+        return event
 
-    def succeeded(self, event: Delivery, out: tuple[Outgoing, ...], effects: tuple[Effect, ...]) -> None:
+    def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         self.in_hands -= 1
         if self.lost is None:
             self.holder.succeeded(event, out, effects)
             self._finished.set()
-            if self.holder.in_memory <= WINDOW_EVENTS // 2:
-                self._room.set()
+
+    def turn_over(self) -> None:
+        """Somebody has taken what there was, or has taken for long."""
+        if self.holder.in_memory <= WINDOW_EVENTS // 2:
+            self._room.set()
+        if self.holder.wants_events:
+            self._lanes.set()
+
+    def _server_ms(self) -> int:
+        return self.lease.server_ms
 
     def failed(self, event: Delivery, calls: int, delay_seconds: float | None, failure: bytes) -> None:
         due_ms = None if delay_seconds is None else self.lease.server_ms + round(delay_seconds * 1_000)

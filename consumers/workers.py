@@ -17,9 +17,8 @@ import structlog
 from consumers.deliveries import Delivery
 from consumers.errors import CommitRefused
 from consumers.handle import Handling
-from consumers.holder import Work
 from consumers.lease import Renewals
-from consumers.outcome import Failed, Outcome
+from consumers.outcome import NOTHING, Failed, Outcome
 from consumers.owned import Owned
 from consumers.slots import Interrupted, Slot
 
@@ -37,12 +36,12 @@ logger = structlog.get_logger(__name__)
 class _Hands:
     """What one worker is doing."""
 
-    __slots__ = ("began_at", "owned", "slot", "work")
+    __slots__ = ("began_at", "event", "owned", "slot")
 
     def __init__(self) -> None:
         self.slot = Slot()
         self.owned: Owned | None = None
-        self.work: Work | None = None
+        self.event: Delivery | None = None
         self.began_at = 0.0
 
 
@@ -86,13 +85,13 @@ class Workers:
         thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""
         now = time.monotonic()
         for hands in self._hands:
-            owned, work = hands.owned, hands.work
-            if owned is None or work is None:
+            owned, event = hands.owned, hands.event
+            if owned is None or event is None:
                 continue
             if hands.slot.overdue(now) and now - hands.slot.late_since > self._renewals.lease_seconds:
                 owned.lose("a handler has not ended long after its time")
             elif now - hands.began_at > SLOW_SECONDS:
-                owned.detach(work.event)
+                owned.detach(event)
 
     # ---- in each worker ----
 
@@ -102,10 +101,11 @@ class Workers:
         handled = 0
         while True:
             owned = await self._next()
-            while (work := owned.take()) is not None:
-                await self._handle(hands, owned, work)
+            while (event := owned.take()) is not None:
+                await self._handle(hands, owned, event)
                 handled += 1
                 if handled % EVENTS_PER_TURN == 0:
+                    owned.turn_over()
                     await asyncio.sleep(0)
             self._is_ready.discard(owned)
             with suppress(ValueError):
@@ -133,12 +133,12 @@ class Workers:
                 future.set_result(None)
                 return
 
-    async def _handle(self, hands: _Hands, owned: Owned, work: Work) -> None:
-        hands.owned, hands.work, hands.began_at = owned, work, time.monotonic()
-        event = work.event
+    async def _handle(self, hands: _Hands, owned: Owned, event: Delivery) -> None:
+        hands.owned, hands.event, hands.began_at = owned, event, time.monotonic()
+        holder = owned.holder
         try:
             outcome = await self._handling.handle(
-                hands.slot, event, work.attempts, work.replaying, owned.lease.token.term
+                hands.slot, event, holder.attempts(event), holder.is_replay(event), owned.lease.token.term
             )
         except Interrupted:
             owned.put_back(event)
@@ -146,16 +146,18 @@ class Workers:
             owned.put_back(event)
             raise
         else:
-            self._tell(owned, work, outcome)
+            if outcome is NOTHING and not self._refused:
+                owned.succeeded(event)
+            else:
+                self._tell(owned, event, outcome)
         finally:
-            hands.owned = hands.work = None
+            hands.owned = None
 
-    def _tell(self, owned: Owned, work: Work, outcome: Outcome) -> None:
-        event = work.event
+    def _tell(self, owned: Owned, event: Delivery, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
             owned.failed(event, outcome.calls, outcome.delay_seconds, outcome.failure.pack())
-        elif self._refused and (error := self._refused.pop(event.id, None)):
-            failed = self._handling.refused(event, error, work.attempts)
+        elif (error := self._refused.pop(event.id, None)) is not None:
+            failed = self._handling.refused(event, error, owned.holder.attempts(event))
             owned.failed(event, failed.calls, failed.delay_seconds, failed.failure.pack())
         else:
             owned.succeeded(event, outcome.out, outcome.effects)
