@@ -22,7 +22,7 @@ from consumers.retry import Policy, Rules
 from consumers.start import Start, parse_start
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest
-from eventstore.names import plain_name
+from eventstore.names import category_of, plain_name
 
 MOST_CONCURRENCY = 10_000
 Decorator = Callable[[Callable[..., Any]], "Consumer"]
@@ -105,6 +105,11 @@ class Consumer(Struct, frozen=True, eq=False):
     @property
     def hooks(self) -> Hooks:
         return hooks_of(self.middleware)
+
+    def wants(self, event: RecordedEvent) -> bool:
+        """Whether it takes events of this one's stream."""
+        is_ours = self.system or not event.stream.startswith("$")
+        return is_ours and (not self.categories or category_of(event.stream) in self.categories)
 
     def also(self, *, on_replay: OnReplay | None = None, timeout: str | float | None = None) -> Decorator:
         """Makes a function a further handler of the group, for events that none takes yet; what is not given is as the
