@@ -47,6 +47,18 @@ class RealPartition:
         seconds, microseconds = self._client.time()
         return int(seconds) * 1_000_000 + int(microseconds)
 
+    def promise(self, time_us: int) -> None:
+        self._run("promise", [self.keys.head(0)], [time_us])
+
+    def archive(self, border: int, streams: dict[str, list[int]], epoch: int) -> None:
+        """Events up to a position leave the log and the indexes, which tell how many of each stream have gone."""
+        for stream, positions in streams.items():
+            gone = sum(position <= border for position in positions)
+            index = self.keys.index(0, stream)
+            self._client.delete(index)
+            self._client.rpush(index, gone, *positions[gone:])
+        self._client.xtrim(self.keys.events(0), minid=f"{epoch}-{border + 1}", approximate=False)
+
     def replid(self) -> str:
         return str(self._client.info("replication")["master_replid"])
 
