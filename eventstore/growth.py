@@ -10,7 +10,9 @@ from eventstore import codec
 from eventstore.growth_rules import DAY_SECONDS, HOUR_SECONDS, Growth, forecast
 from eventstore.health_rules import Check
 from eventstore.keys import Keys, log_key
+from eventstore.log import refused
 from eventstore.server_facts import info_pairs
+from eventstore.stored_numbers import stored_number
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
 from infrastructure.errors import EventStoreError
@@ -46,11 +48,11 @@ async def check_growth(redis: Redis, settings: Settings) -> Check:
     prefix = settings.eventstore.prefix
     key = log_key(prefix)
     (stored,) = await redis.run(key, ("HGET", key, "partitions"))
-    if not isinstance(stored, bytes) or not stored.isdigit():
+    if stored is None or isinstance(stored, Exception):
         return forecast([])
-    keys = Keys(prefix, int(stored))
     try:
-        return forecast(await _look(redis, keys, range(int(stored))))
+        partitions = stored_number(key, "partitions", stored, least=1)
+        return forecast(await _look(redis, Keys(prefix, partitions), range(partitions)))
     except EventStoreError as error:  # a partition that is not made or damaged is told by the checks that are about it
         return Check("growth", "WARN", f"cannot be forecast: {error.detail}", error.remedy)
 
@@ -107,16 +109,19 @@ async def _partition(redis: Redis, keys: Keys, partition: int, now: int) -> _Par
         ("MEMORY", "USAGE", events_key, "SAMPLES", 50),
     )
     accepted([head, oldest])
+    position = stored_number(head_key, "pos", head)
     at_hour, at_day = [
         await _position(redis, [head_key, events_key], now - seconds * 1_000_000)
         for seconds in (HOUR_SECONDS, DAY_SECONDS)
     ]
     first_at = codec.unpack(partition, oldest[0][0], oldest[0][1][1]).recorded_at if oldest else None
-    return _Partition(int(head or 0), at_hour, at_day, first_at, size if isinstance(size, int) else None)
+    return _Partition(position, at_hour, at_day, first_at, size if isinstance(size, int) else None)
 
 
 async def _position(redis: Redis, keys: Sequence[str], time_us: int) -> int:
-    (reply,) = accepted(await lua.call(redis, _position_at, keys, [time_us]))
+    (reply,) = await lua.call(redis, _position_at, keys, [time_us])
+    if isinstance(reply, Exception):
+        raise refused(reply)
     if len(reply) == 1:
         raise EventStoreError(f"position {reply[0]} of {keys[1]} is missing", remedy="eventstore verify")
     return int(reply[1])

@@ -9,10 +9,11 @@ import structlog
 from redis.exceptions import ResponseError
 
 from eventstore import health_rules as rules
-from eventstore.errors import Unavailable
+from eventstore.errors import EventStoreError, LogDamaged, Unavailable
 from eventstore.health_rules import Check
 from eventstore.keys import Keys, log_key
 from eventstore.server_facts import Facts, look
+from eventstore.stored_numbers import stored_number
 from infrastructure import lua
 from infrastructure.connect import Command, Redis, refusal
 from infrastructure.patience import answer, settled
@@ -41,17 +42,22 @@ async def check(redis: Redis, settings: Settings, servers: Sequence[Facts] | Non
 
 
 def refuse_unsafe(checks: Sequence[Check]) -> None:
-    """Logs each WARN; raises Unavailable that names each FAIL and what mends it."""
+    """Logs each WARN; raises Unavailable, or LogDamaged, that names each FAIL and what mends it."""
     for each in checks:
         if each.status == "WARN":
             logger.warning("server_check", check=each.name, detail=each.detail, fix=each.fix)
     failed = [each for each in checks if each.status == "FAIL"]
     if failed:
-        raise Unavailable(
-            "; ".join(f"{each.name}: {each.detail}" for each in failed),
-            reason="permission" if {each.name for each in failed} == {"rights"} else "unsupported",
-            remedy="; ".join(each.fix for each in failed if each.fix),
-        )
+        raise _refusal(failed)
+
+
+def _refusal(failed: Sequence[Check]) -> EventStoreError:
+    detail = "; ".join(f"{each.name}: {each.detail}" for each in failed)
+    remedy = "; ".join(each.fix for each in failed if each.fix)
+    names = {each.name for each in failed}
+    if names == {"log"}:
+        return LogDamaged(detail, remedy=remedy)
+    return Unavailable(detail, reason="permission" if names == {"rights"} else "unsupported", remedy=remedy)
 
 
 def _worst(same: Sequence[Check], servers: Sequence[Facts]) -> Check:
@@ -91,9 +97,13 @@ async def _log(redis: Redis, settings: Settings) -> list[Check]:
     (stored,) = await settled(redis, key, ("HMGET", key, "partitions", "duplicate_window_us"))
     if isinstance(stored, ResponseError):
         return [Check("log", "WARN", f"cannot be looked at: {refusal(stored).detail}", refusal(stored).remedy)]
-    fixed, window_us = (int(value) if value is not None else None for value in stored)
-    if fixed is None or window_us is None:
+    if None in stored:
         return [rules.partitions(None, 0, limits.prefix), rules.clock(0)]
+    fields = zip(("partitions", "duplicate_window_us"), stored, strict=True)
+    try:
+        fixed, window_us = (stored_number(key, field, value, least=1) for field, value in fields)
+    except LogDamaged as error:
+        return [Check("log", "FAIL", error.detail, error.remedy)]
     try:
         ahead = await _ahead(redis, Keys(limits.prefix, fixed), fixed)
     except Unavailable as error:

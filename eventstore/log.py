@@ -19,10 +19,11 @@ from eventstore.event_types import EventTypes, undecodable
 from eventstore.filters import Filter
 from eventstore.keys import Keys, log_key
 from eventstore.server_facts import Facts
+from eventstore.stored_numbers import DAMAGED, stored_number
 from infrastructure import lua
 from infrastructure.connect import Redis, Reply, refusal
 from infrastructure.patience import answer
-from infrastructure.refusals import code_of
+from infrastructure.refusals import code_of, text_of
 from infrastructure.settings import LogSettings, Settings
 from infrastructure.settings_schema import SCHEMA
 from infrastructure.tasks import together
@@ -139,7 +140,8 @@ async def _fixed(redis: Redis, limits: LogSettings) -> tuple[int, int]:
         raise LogDamaged(
             f"{key} is no log: another program uses that key", remedy="choose another prefix: EVENTSTORE_PREFIX"
         )
-    stored_format, partitions, window_us = (int(value) for value in _answer(reply))
+    fields = zip(("format", "partitions", "duplicate_window_us"), _answer(reply), strict=True)
+    stored_format, partitions, window_us = (stored_number(key, field, value, least=1) for field, value in fields)
     if stored_format != int(FORMAT):
         raise LogDamaged(f"the log has format {stored_format}, this release reads {FORMAT}", remedy="use its release")
     return partitions, window_us
@@ -173,9 +175,12 @@ def _answer(reply: Reply) -> Reply:
 
 def refused(error: Exception) -> EventStoreError:
     """What the refusal of a script of ours means."""
-    if code_of(error) != "NOPARTITION":
+    code, detail = code_of(error), text_of(error).partition(" ")[2]
+    if code == "DAMAGED":
+        return LogDamaged(detail, remedy=DAMAGED)
+    if code != "NOPARTITION":
         return refusal(error)
     return LogDamaged(
-        f"a partition of the log is gone: {str(error).removeprefix('NOPARTITION ')}",
+        f"a partition of the log is gone: {detail}",
         remedy="restore a backup; if the log was deleted on purpose (FLUSHALL), open it again, which makes a new one",
     )

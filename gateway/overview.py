@@ -11,6 +11,7 @@ from eventstore.key_scan import keys_of
 from eventstore.log import FORMAT, Log
 from eventstore.names import category_of
 from eventstore.store import EventStore
+from eventstore.stored_numbers import stored_number
 from eventstore.wire import rfc3339
 from infrastructure.connect import Reply
 from infrastructure.patience import replies
@@ -110,7 +111,7 @@ async def _head(log: Log, partition: int) -> PartitionShape:
         bearing={"NOPERM", "ERR"},
     )
     chain = epochs.parse(values[2] or b"")
-    position, last = int(values[0] or 0), int(values[1] or 0)
+    position, last = (stored_number(keys.head(partition), *pair) for pair in zip(("pos", "last"), values, strict=False))
     return PartitionShape(
         partition=partition,
         position=position,

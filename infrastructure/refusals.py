@@ -54,11 +54,16 @@ def code_of(error: BaseException) -> str:
     return word if word.isalnum() and word.isupper() else ""
 
 
+def text_of(error: BaseException) -> str:
+    """What the server said, without the place in the script where it said so."""
+    return _PLACE_IN_SCRIPT.sub("", str(error))
+
+
 def refusal(error: Exception, address: str = "the server") -> EventStoreError:
     """What a server's error reply means. A refused command changed nothing, so `maybe_ran` is false; but a script that
     met a right that its user lacks may have written before it did."""
     # For a command that it does not know, AUTH under another name too, a server repeats the first arguments.
-    code, text = code_of(error), _PLACE_IN_SCRIPT.sub("", str(error).partition(", with args beginning with:")[0])
+    code, text = code_of(error), text_of(error).partition(", with args beginning with:")[0]
     detail = f"{address} refused a command: {text if text.startswith(code) else f'{code} {text}'}"
     if code in _REFUSALS:
         reason, remedy = _REFUSALS[code]

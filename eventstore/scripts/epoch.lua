@@ -2,7 +2,7 @@
 --
 -- KEYS / ARGV  none of its own
 -- returns      functions: microseconds, is_replica, current_epoch, parse_epochs, newest_epoch, epoch_at, format_epochs
--- errors       none
+-- errors       DAMAGED: the epochs are none. Nothing is written: who writes epochs has parsed those before.
 --
 -- A server process is known by its master_replid, which changes at each start and promotion (run_id does not, when a
 -- primary is demoted, resynced and promoted again: it would give out used ids). Epochs stay strings:
@@ -31,6 +31,9 @@ end
 
 -- "epoch:first position,..." as a list of {epoch, first position}
 local function parse_epochs(text) -- luacheck: ignore
+  if string.find(text or '', '[^%d:,]') then
+    error(redis.error_reply('DAMAGED the epochs of a partition are unreadable'))
+  end
   local list = {}
   for epoch, first in string.gmatch(text or '', '(%d+):(%d+)') do
     list[#list + 1] = { epoch, tonumber(first) }

@@ -5,9 +5,10 @@
 -- ARGV  time in microseconds
 -- returns epoch, position (0, 0 if all of the partition is newer)
 --       or the position of an entry that should be there and is not, alone
--- errors NOPARTITION: the partition was never made
+-- errors NOPARTITION: the partition was never made; DAMAGED
 
 -- include epoch.lua
+-- include head.lua
 
 local head_key, log_key = KEYS[1], KEYS[2]
 local time = tonumber(ARGV[1])
@@ -16,6 +17,7 @@ local head = redis.call('HMGET', head_key, 'pos', 'last', 'noted')
 if not head[1] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
+must_be_numbers(head_key, { 'pos', 'last', 'noted' }, head)
 local epochs
 local function epoch_of(position)
   epochs = epochs or parse_epochs(redis.call('HGET', head_key, 'epochs'))

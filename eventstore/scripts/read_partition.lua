@@ -9,14 +9,15 @@
 -- returns head position, its epoch, all epochs (nothing if the reader knows them), bytes of the largest event (nothing
 --       if an older release began the log), then for each run of consecutive positions in one epoch { id of the first,
 --       id of the last, value, value, ... }
--- errors NOPARTITION: the partition was never made. READONLY: this server is a replica, which may lag behind what its
---       primary has shown; the reader would take that for loss.
+-- errors NOPARTITION: the partition was never made. DAMAGED. READONLY: this server is a replica, which may lag behind
+--       what its primary has shown; the reader would take that for loss.
 --
 -- An epoch names all epochs before it, for no two histories share one: a list of thousands is neither sent nor looked
 -- through for every page.
 -- Values come without their ids: half the strings to parse for the client, whose time is what bounds a read.
 
 -- include epoch.lua
+-- include head.lua
 
 local head_key, log_key = KEYS[1], KEYS[2]
 local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -33,6 +34,7 @@ local head = redis.call('HMGET', head_key, 'pos', 'noted', 'largest')
 if not head[1] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
+must_be_numbers(head_key, { 'pos', 'noted', 'largest' }, head)
 local position, noted = tonumber(head[1]), head[2]
 local text = known ~= noted and known ~= '-' and (redis.call('HGET', head_key, 'epochs') or '')
 local page = { position, noted or '0', text, head[3] }

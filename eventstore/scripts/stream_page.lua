@@ -1,10 +1,11 @@
--- Shared by the scripts that read a stream: included, not called. It brings epoch.lua with it.
+-- Shared by the scripts that read a stream: included, not called. It brings epoch.lua and head.lua with it.
 --
 -- KEYS / ARGV  none of its own
 -- returns      functions: look_at_stream, add_events
--- errors       none
+-- errors       DAMAGED
 
 -- include epoch.lua
+-- include head.lua
 
 local STEP = 16   -- as in read_partition.lua
 
@@ -12,6 +13,8 @@ local STEP = 16   -- as in read_partition.lua
 -- newest of them.
 local function look_at_stream(head_key, index_key) -- luacheck: ignore
   local head = redis.call('HMGET', head_key, 'pos', 'epochs', 'noted')
+  must_be_numbers(head_key, { 'pos' }, head)
+  must_be_numbers(head_key, { 'noted' }, { head[3] })
   local length = redis.call('LLEN', index_key)
   local base = length == 0 and 0 or tonumber(redis.call('LINDEX', index_key, 0))
   local version = length == 0 and 0 or base + length - 1

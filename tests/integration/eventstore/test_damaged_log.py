@@ -1,13 +1,14 @@
 """What somebody else has broken: the log says so, and neither writes on over it nor gives a receipt for what no reader
 would find."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
 import anyio
 import pytest
 
 from eventstore import EventStore, EventStoreError, LogDamaged, Metadata, NewEvent, Priority, Unavailable
+from eventstore.subscribe import promise
 from tests.support.logs import stream_in
 from tests.support.recorded import is_at_its_place, recorded
 from tests.support.servers import Server, redis_server
@@ -92,6 +93,85 @@ async def test_a_head_that_lacks_something_stops_the_log_before_anything_is_writ
     assert recorded(server, store.log) == before
     server.admin("HSET", key, field, kept)
     assert (await store.append("order-1", [Noted(3)])).version == 3
+
+
+@pytest.mark.parametrize("field", ["number", "noted", "pos", "last", "bucket", "age", "at"])
+async def test_a_head_that_holds_no_number_stops_the_log_and_names_the_field(
+    store: EventStore, server: Server, field: str
+) -> None:
+    before, key = recorded(server, store.log), store.log.keys.head(0)
+    kept = server.admin("HGET", key, field)
+    server.admin("HSET", key, field, "7x")
+    with pytest.raises(LogDamaged, match=rf"head: {field} is") as caught:
+        await store.append("order-1", [Noted(3)])
+    assert "backup" in str(caught.value.remedy)
+    assert recorded(server, store.log) == before
+    server.admin("HSET", key, field, kept)
+    assert (await store.append("order-1", [Noted(3)])).version == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [
+        ("pos", lambda store: store.read("order-1")),
+        ("noted", lambda store: store.read("order-1")),
+        ("pos", lambda store: store.read_all()),
+        ("noted", lambda store: store.read_all()),
+        ("largest", lambda store: store.read_partition(0)),
+        ("epochs", lambda store: store.read_all()),
+    ],
+)
+async def test_who_reads_is_told_which_field_of_the_head_is_damaged(
+    store: EventStore, server: Server, field: str, read: Callable[[EventStore], AsyncIterator[object]]
+) -> None:
+    server.admin("HSET", store.log.keys.head(0), field, "7x")
+    with pytest.raises(LogDamaged, match=field):
+        _ = [event async for event in read(store)]
+
+
+@pytest.mark.parametrize("field", ["pos", "last", "noted"])
+async def test_who_asks_for_the_position_of_a_time_is_told_which_field_is_damaged(
+    store: EventStore, server: Server, field: str
+) -> None:
+    server.admin("HSET", store.log.keys.head(0), field, "7x")
+    with pytest.raises(LogDamaged, match=field):
+        await store.position_at(1)
+
+
+@pytest.mark.parametrize("field", ["number", "pos", "last", "noted"])
+async def test_no_promise_is_made_by_a_damaged_head(store: EventStore, server: Server, field: str) -> None:
+    key = store.log.keys.head(0)
+    server.admin("HSET", key, field, "7x")
+    before = server.admin("HGETALL", key)
+    with pytest.raises(LogDamaged, match=field):
+        await promise(store.log, 0, 1)
+    assert server.admin("HGETALL", key) == before
+
+
+async def test_epochs_that_are_none_are_not_written_over(store: EventStore, server: Server) -> None:
+    """A new epoch is noted behind those before it."""
+    key, before = store.log.keys.head(0), recorded(server, store.log)
+    server.admin("HSET", key, "replid", "another", "epochs", "7x")
+    with pytest.raises(LogDamaged, match="epochs"):
+        await store.append("order-1", [Noted(3)])
+    assert recorded(server, store.log) == before
+    assert server.admin("HGET", key, "epochs") == b"7x"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("format", "x"), ("partitions", "4.5"), ("partitions", "0"), ("duplicate_window_us", "ten minutes")],
+)
+async def test_a_log_whose_fixed_numbers_are_none_is_not_opened(server: Server, field: str, value: str) -> None:
+    settings = settings_of(server)
+    async with EventStore.open(settings=settings):
+        pass
+    keys = server.admin("DBSIZE")
+    server.admin("HSET", f"{settings.eventstore.prefix}:log", field, value)
+    with pytest.raises(LogDamaged, match=rf":log: {field} "):
+        async with EventStore.open(settings=settings):
+            pass
+    assert server.admin("DBSIZE") == keys
 
 
 async def test_an_unreadable_name_of_a_stream_is_told_to_whom_it_concerns_alone(server: Server) -> None:

@@ -92,3 +92,16 @@ async def test_in_a_cluster_the_server_that_is_full_first_is_named() -> None:
             check = await told(settings)
             assert check.status == "WARN"
             assert check.detail.startswith(f"127.0.0.1:{busy.port}: full in")
+
+
+async def test_a_partition_that_is_gone_or_damaged_is_named_in_plain_words(server: Server) -> None:
+    async with open_store(server, partitions=1) as store:
+        settings, key = settings_of(server, prefix=store.log.settings.prefix), store.log.keys.head(0)
+        await fill(store, "order-1", 1)
+        server.admin("HSET", key, "pos", "7x")
+        check = await told(settings)
+        assert (check.status, check.detail.startswith(f"cannot be forecast: {key}: pos is")) == ("WARN", True)
+        server.admin("DEL", key)
+        check = await told(settings)
+        assert check.detail == f"cannot be forecast: a partition of the log is gone: {key} does not exist"
+        assert "backup" in str(check.fix)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from eventstore.envelope import Untyped
-from eventstore.errors import Unavailable
+from eventstore.errors import LogDamaged, Unavailable
 from eventstore.health import check, refuse_unsafe
 from eventstore.health_rules import Check
 from eventstore.store import EventStore
@@ -60,6 +60,17 @@ async def test_the_partitions_of_a_log_are_counted(server: Server) -> None:
         assert (await told(settings))["log"].detail.startswith("4 partitions")
         server.admin("DEL", store.log.keys.head(2))
         assert (await told(settings))["log"].status == "WARN"
+
+
+async def test_numbers_of_a_log_that_are_none_refuse_the_start(server: Server) -> None:
+    async with open_store(server) as store:
+        prefix = store.log.settings.prefix
+        server.admin("HSET", f"{prefix}:log", "partitions", "four")
+        checks = await told(settings_of(server, prefix=prefix))
+    assert failed(checks).keys() == {"log"}
+    assert checks["log"].detail.startswith(f"{prefix}:log: partitions is no number")
+    with pytest.raises(LogDamaged, match="partitions is no number"):
+        refuse_unsafe(list(checks.values()))
 
 
 async def test_it_leaves_no_key_behind(server: Server) -> None:
