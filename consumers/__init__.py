@@ -1,1 +1,32 @@
 """Consumers: groups that handle the events of a log in order, with retries, dead letters and replay."""
+
+from consumers.consumer import Consumer, consumer
+from consumers.context import Context, To
+from consumers.effects import Effects
+from consumers.errors import CommitRefused, GroupNotFound, InvalidConsumer, Stale
+from consumers.middleware import Middleware
+from consumers.resources import Resource
+from consumers.retry import Exponential, Fixed, Immediate, Linear, Park
+from consumers.run import run
+from consumers.testing import given
+
+__all__ = [
+    "CommitRefused",
+    "Consumer",
+    "Context",
+    "Effects",
+    "Exponential",
+    "Fixed",
+    "GroupNotFound",
+    "Immediate",
+    "InvalidConsumer",
+    "Linear",
+    "Middleware",
+    "Park",
+    "Resource",
+    "Stale",
+    "To",
+    "consumer",
+    "given",
+    "run",
+]

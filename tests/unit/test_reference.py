@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from eventstore import errors
+import consumers
+import consumers.errors
+import eventstore.errors
 from gateway.cli.commands import COMMANDS, Command
 from infrastructure.settings_schema import SCHEMA, Setting
 
@@ -18,9 +20,22 @@ def test_a_setting_stands_with_its_environment_name_and_what_it_accepts(setting:
     assert f"| {setting.kind.expects} |" in REFERENCE
 
 
-@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "EventStoreError"])
+_ERRORS = {
+    name: getattr(errors, name)
+    for errors in (eventstore.errors, consumers.errors)
+    for name in errors.__all__
+    if name != "EventStoreError"
+}
+
+
+@pytest.mark.parametrize("name", _ERRORS)
 def test_an_error_stands_with_its_code(name: str) -> None:
-    assert f"| `{name}` | `{getattr(errors, name).code}` |" in REFERENCE
+    assert f"| `{name}` | `{_ERRORS[name].code}` |" in REFERENCE
+
+
+@pytest.mark.parametrize("name", consumers.__all__)
+def test_a_name_of_the_consumers_door_stands_there(name: str) -> None:
+    assert f"`{name}`" in REFERENCE or f"`{name}(" in REFERENCE
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
