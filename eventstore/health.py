@@ -35,6 +35,8 @@ async def check(redis: Redis, settings: Settings, servers: Sequence[Facts] | Non
     servers = await look(redis, settings) if servers is None else servers
     judged = [[rule(facts) for rule in rules.RULES] for facts in servers]
     checks = [_worst(same, servers) for same in zip(*judged, strict=True)]
+    if any(facts.elsewhere for facts in servers):
+        return checks  # what follows asks for keys that this server does not have
     checks += [await _rights(redis, settings), *await _log(redis, settings)]
     if not settings.redis.configured:
         checks.append(await _disk(settings, servers))

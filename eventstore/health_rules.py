@@ -43,7 +43,10 @@ def server(facts: Facts) -> Check:
     detail = f"{product} {version or 'of an unknown version'}, {where}, {facts.latency_ms:.1f} ms"
     if numbers_of(version) < least:
         return Check("server", "FAIL", detail, "use Redis 7.0 or later, or Valkey 8 or later")
-    if facts.number("cluster_enabled") and not facts.routed:
+    if facts.elsewhere:
+        slots = f"a Cluster's node, and {facts.elsewhere} of the log's slots are on others"
+        return Check("server", "FAIL", f"{detail}: {slots}", "REDIS_CLUSTER=true")
+    if facts.in_cluster and not facts.routed:
         return Check("server", "WARN", f"{detail}: a Cluster's node, and we look at no other", "REDIS_CLUSTER=true")
     if facts.latency_ms > SLOW_MS:
         return Check("server", "WARN", f"{detail}: every append waits for that", "run it nearer to its clients")

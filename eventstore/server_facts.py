@@ -7,19 +7,23 @@ from statistics import median
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
-from eventstore.keys import log_key
-from infrastructure.connect import Redis, Reply, refusal
+from eventstore.keys import Keys, log_key
+from infrastructure.connect import Command, Redis, Reply, refusal
+from infrastructure.refusals import code_of
 from infrastructure.settings import Settings
 
 PINGS = 5
+_ELSEWHERE = {"MOVED", "ASK", "CLUSTERDOWN"}
 _SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "aof-load-truncated", "min-replicas-to-write")
 
 
 class Facts(Struct, frozen=True):
     """One server, as INFO and CONFIG GET tell. `config` is None where CONFIG may not be read; `wanted` is the
-    durability asked for, None for whatever the server gives; `routed` tells whether we look for keys on all nodes."""
+    durability asked for, None for whatever the server gives; `routed` tells whether we look for keys on all nodes.
+    `elsewhere`: of a Cluster's node that is taken for a lone server, how many of the log's slots others serve."""
 
     address: str
     info: dict[str, str]
@@ -29,12 +33,17 @@ class Facts(Struct, frozen=True):
     wanted: str | None = None
     embedded_in: Path | None = None
     routed: bool = False
+    elsewhere: int = 0
 
     def number(self, field: str) -> int:
         return int(self.info.get(field) or 0)
 
     def setting(self, name: str) -> str | None:
         return None if self.config is None else self.config.get(name)
+
+    @property
+    def in_cluster(self) -> bool:
+        return bool(self.number("cluster_enabled"))
 
     @property
     def keeps_a_file(self) -> bool:
@@ -51,7 +60,22 @@ async def look(redis: Redis, settings: Settings) -> list[Facts]:
     """Every server that accepts writes. Raises Unavailable if one does not answer."""
     replies = await redis.run_on_masters(("INFO",), ("CONFIG", "GET", *_SETTINGS))
     latency = await _latency_ms(redis, settings)
-    return [_facts(address, reply, latency, settings) for address, reply in replies.items()]
+    found = [_facts(address, reply, latency, settings) for address, reply in replies.items()]
+    if settings.redis.cluster:
+        return found
+    return [replace(one, elsewhere=await _elsewhere(redis, settings)) if one.in_cluster else one for one in found]
+
+
+async def _elsewhere(redis: Redis, settings: Settings) -> int:
+    """For how many of the log's slots the node names another one. Needs no right of its own, unlike CLUSTER SLOTS."""
+    prefix, key = settings.eventstore.prefix, log_key(settings.eventstore.prefix)
+    (stored,) = await redis.run(key, ("HGET", key, "partitions"))
+    is_known = isinstance(stored, bytes) and stored.isdigit() and int(stored) > 0
+    count = int(stored) if is_known else settings.eventstore.partitions
+    keys = Keys(prefix, count)
+    asked: list[Command] = [("EXISTS", name) for name in (key, *map(keys.head, range(count)))]
+    replies = await redis.run(key, *asked)
+    return sum(isinstance(reply, ResponseError) and code_of(reply) in _ELSEWHERE for reply in replies)
 
 
 async def _latency_ms(redis: Redis, settings: Settings) -> float:

@@ -18,7 +18,7 @@ from infrastructure.server import serve
 from infrastructure.server_program import find_program
 from infrastructure.settings import LogSettings, RedisSettings, Settings
 from tests.support.servers import Server, newer_servers, redis_cluster, redis_server, until
-from tests.support.stores import open_store, settings_of
+from tests.support.stores import Noted, open_store, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +179,26 @@ async def test_of_a_cluster_the_worst_server_is_named() -> None:
         assert "(1 of 3 servers)" in checks["policy"].detail
         assert "and 2 servers more" in checks["role"].detail
         assert checks["log"].detail.startswith("4 partitions")
+
+
+async def test_a_clusters_node_that_is_taken_for_a_lone_server_is_refused_before_anything_is_written() -> None:
+    async with redis_cluster() as nodes:
+        for node in nodes:
+            settings = settings_of(node)
+            checks = await told(settings)
+            assert failed(checks).keys() == {"server"}
+            with pytest.raises(Unavailable, match=r"\d of the log's slots are on others") as refused:
+                async with EventStore.open(settings=settings):
+                    pass
+            assert refused.value.remedy == "REDIS_CLUSTER=true"
+        assert [node.admin("DBSIZE") for node in nodes] == [0, 0, 0]
+
+
+async def test_a_cluster_of_one_node_may_be_taken_for_a_lone_server() -> None:
+    async with redis_cluster(masters=1) as (node,), open_store(node.settings) as store:
+        await store.append("order-1", [Noted(1)])
+        checks = await told(settings_of(node, prefix=store.log.settings.prefix))
+        assert (checks["server"].status, checks["log"].status) == ("WARN", "ok")
 
 
 async def test_the_embedded_server_is_fit(tmp_path: Path) -> None:
