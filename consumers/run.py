@@ -23,6 +23,7 @@ from consumers.workers import Workers
 from eventstore.log import Log
 from eventstore.store import EventStore
 from infrastructure.patience import replies
+from infrastructure.tasks import plain_errors
 
 
 async def run(
@@ -59,9 +60,10 @@ async def run(
     ):
         for consumer in consumers:
             members[consumer.name] = await _member(store.log, consumer, values, running)
-        async with anyio.create_task_group() as tasks:
-            for member in members.values():
-                tasks.start_soon(member.run, stop or anyio.Event())
+        with plain_errors():
+            async with anyio.create_task_group() as tasks:
+                for member in members.values():
+                    tasks.start_soon(member.run, stop or anyio.Event())
 
 
 async def _member(log: Log, consumer: Consumer, values: dict[object, object], running: Renewals) -> Member:

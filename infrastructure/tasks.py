@@ -1,8 +1,8 @@
 """Tasks: in the background with an owner, several calls at once, and calls that no cancellation breaks off."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVar, cast
 
@@ -90,6 +90,21 @@ async def to_the_end(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     if not task.cancelled():
         task.exception()  # less than the cancellation, and nobody else asks
     raise cancellation
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Around a task group: what the first of its tasks has failed by comes out as it is, not in a group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
