@@ -4,12 +4,12 @@ read_globals = { "redis", "KEYS", "ARGV", "cjson", "cmsgpack", "bit", "struct" }
 max_line_length = 120
 exclude_files = { ".venv" }
 
--- What `-- include NAME.lua` brings into a script of the log: of epoch.lua, head.lua, stream_page.lua,
--- snapshot.lua.
+-- What `-- include NAME.lua` brings into a script of the log: of epoch.lua, head.lua, repeats.lua,
+-- stream_page.lua, snapshot.lua.
 files["eventstore/scripts"] = {
   read_globals = {
     "microseconds", "current_epoch", "parse_epochs", "newest_epoch", "epoch_at", "format_epochs",
-    "is_replica", "must_be_numbers", "look_at_stream", "add_events", "is_in_log",
+    "is_replica", "must_be_numbers", "look_at_stream", "add_events", "is_in_log", "repeats",
   },
 }
 

@@ -1,6 +1,6 @@
 """Append: check what the caller gave, encode it, send it; a receipt comes back, or a named refusal."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -298,13 +298,25 @@ def _checked_size(packed: Sequence[bytes], limits: LogSettings) -> int:
     return sum(sizes)
 
 
-def arguments(append: Append, place_of: Callable[[str], int]) -> list[str | int | bytes]:
-    """What append.lua is sent of one append; `place_of` gives a stream's index key its place among the keys."""
+def arguments(append: Append) -> list[str | int | bytes]:
+    """What append.lua is sent of one append. The keys go before: of each part the index of its stream."""
+    if len(append.parts) == 1 and not append.own_ids and not append.cause_at:
+        part = append.parts[0]
+        if not part.letters:
+            return [_wanted(part), len(part.events), *part.events]
     args: list[str | int | bytes] = []
     left, flags = len(append.parts), OWN_IDS if append.own_ids else 0
     for part in append.parts:
         left -= 1
-        wanted = part.expected if isinstance(part.expected, int) else part.expected.value
         joined = flags + GOES_ON if left else flags
-        args += (place_of(part.stream), wanted, joined, append.cause_at, part.letters, len(part.events), *part.events)
+        args += (_wanted(part), f"{len(part.events)} {joined} {append.cause_at} {part.letters}", *part.events)
     return args
+
+
+def looks_up(append: Append) -> bool:
+    """Whether append.lua has to look for ids of it in the duplicate window."""
+    return append.own_ids or any(part.events and not isinstance(part.expected, int) for part in append.parts)
+
+
+def _wanted(part: Part) -> int | str:
+    return part.expected if isinstance(part.expected, int) else part.expected.value

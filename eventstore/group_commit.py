@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from eventstore.append import Append
 from eventstore.errors import DurabilityNotReached, EventStoreError, LogDamaged, Unavailable
 from eventstore.log import Log, refused
-from eventstore.verdict import Receipts, receipts_or_error
+from eventstore.verdict import Receipts, outcomes
 from eventstore.waiting import Call, Queue, Waiter
 from infrastructure import lua
 from infrastructure.connect import Reply
@@ -163,9 +163,8 @@ class Lane:
             else:
                 self._settle(call, reply, reached)
 
-    def _settle(self, call: Call, verdicts: Sequence[Reply], reached: bool) -> None:
-        for waiter, verdict in zip(call.waiters, verdicts, strict=True):
-            outcome = receipts_or_error(waiter.append, verdict)
+    def _settle(self, call: Call, reply: Sequence[Reply], reached: bool) -> None:
+        for waiter, outcome in zip(call.waiters, outcomes([w.append for w in call.waiters], reply), strict=True):
             if not reached and not isinstance(outcome, EventStoreError):
                 waiter.settle(DurabilityNotReached(outcome[-1], self._log.durability.level, outcome))
             else:

@@ -1,6 +1,6 @@
 """From append.lua's verdict to the receipts or the error that names it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from eventstore.append import Append, Part
 from eventstore.envelope import Receipt
@@ -17,8 +17,25 @@ _WHY = {
 }
 
 
-def receipts_or_error(append: Append, verdict: Sequence[Reply]) -> Receipts | EventStoreError:
-    """One receipt for each stream that the append writes to, in its order."""
+def outcomes(appends: Iterable[Append], reply: Sequence[Reply]) -> list[Receipts | EventStoreError]:
+    """What the reply to a call says of each append that was joined in it: a receipt for each stream that it writes to,
+    in its order, or why not. Plain steps, for every append goes through here."""
+    found: list[Receipts | EventStoreError] = []
+    epoch, at = int(reply[0]), 1
+    for append in appends:
+        verdict = reply[at]
+        if isinstance(verdict, int):  # written just now, to one stream: the case that is answered without a list
+            part = append.parts[0]
+            receipt = Receipt(part.stream, verdict, append.partition, epoch, reply[at + 1], reply[at + 2], part.ids)
+            found.append((receipt,))
+            at += 3
+        else:
+            found.append(_receipts_or_error(append, verdict))
+            at += 1
+    return found
+
+
+def _receipts_or_error(append: Append, verdict: Sequence[Reply]) -> Receipts | EventStoreError:
     if verdict[0] == b"ok":
         return _receipts(append, verdict)
     match verdict:
@@ -30,16 +47,15 @@ def receipts_or_error(append: Append, verdict: Sequence[Reply]) -> Receipts | Ev
             return IdConflict(known, stream.decode(errors="replace"), version, append.partition, position, _WHY[why])
         case [b"drift", server_at]:
             return ClockDrift(append.stream, append.cause_at, server_at)
-        case [b"damaged", detail]:
+        case [b"damaged", part, detail]:
             return LogDamaged(
-                f"{append.stream} cannot be appended to: {detail.decode(errors='replace')}",
+                f"{append.parts[part].stream} cannot be appended to: {detail.decode(errors='replace')}",
                 remedy="eventstore verify tells the extent; another program may write under the log's prefix",
             )
     return LogDamaged(f"append.lua answered {verdict!r}")
 
 
 def _receipts(append: Append, verdict: Sequence[Reply]) -> Receipts:
-    """Plain steps: every append goes through here, and patterns take three times as long."""
     partition, receipts = append.partition, []
     for i in range(1, len(verdict), 4):
         part = append.parts[i >> 2]

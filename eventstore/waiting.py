@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from eventstore.append import Append, arguments
+from eventstore.append import Append, arguments, looks_up
 from eventstore.errors import EventStoreError, OutcomeUnknown, Overloaded, Unavailable
 from eventstore.log import Log
 from eventstore.verdict import Receipts
@@ -61,18 +61,16 @@ class Call:
         self.sending: Sending | None = None
         """The try that is under way."""
         self.last_failure: EventStoreError | None = None
-        keys, places = log.keys, dict[str, int]()
-        fixed = [keys.head(partition), keys.events(partition), keys.urgent(partition), *keys.duplicates(partition)]
-
-        def place_of(stream: str) -> int:
-            return places.setdefault(stream, len(fixed) + len(places) + 1)
-
-        args: list[str | int | bytes] = [log.duplicate_window_us, sum([len(w.append.parts) for w in waiters])]
+        keys, parts = log.keys, [part for w in waiters for part in w.append.parts]
+        self.keys = [
+            *(keys.head(partition), keys.events(partition), keys.urgent(partition), *keys.duplicates(partition)),
+            *[keys.index(partition, part.stream) for part in parts],
+        ]
+        ids = int(any(looks_up(w.append) for w in waiters))
+        self.args: list[str | int | bytes] = [log.duplicate_window_us, len(parts), ids]
         for waiter in waiters:
             waiter.call = self
-            args += arguments(waiter.append, place_of)
-        self.args = args
-        self.keys = [*fixed, *[keys.index(partition, stream) for stream in places]]
+            self.args += arguments(waiter.append)
 
     @property
     def wanted(self) -> bool:

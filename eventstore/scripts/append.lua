@@ -1,33 +1,38 @@
 -- Appends to streams of one partition: each append of the call is checked in full, then written, then the next.
 --
--- KEYS  head, log, urgent, dup:0, dup:1, then one index key for each stream of the call
--- ARGV  duplicate window in microseconds, number of parts; then for each part: what an append does to one stream
---       place of its index key in KEYS | any, exists or the expected version
---       | flags: 1 the ids are the caller's, 2 the next part is of the same append
---       | recorded_at of the newest cause or 0 | a letter per event: . N H C, or nothing if none is urgent (H, C)
---       | number of events, 0 for a mere check | the packed events
--- returns for each append a list that begins with its verdict:
+-- KEYS  head, log, urgent, dup:0, dup:1, then the index key of each part's stream, in order, also one that came before
+-- ARGV  duplicate window in microseconds, number of parts, 1 if ids are to be looked up; then for each part, which is
+--       what an append does to one stream: any, exists or the expected version | about it | the packed events
+--       About it: the number of events, 0 for a mere check; as a rule that is all. What else there is follows behind
+--       blanks: flags (1 the ids are the caller's, 2 the next part is of the same append), recorded_at of the newest
+--       cause or 0, and a letter per event: . N H C, or nothing if none is urgent (H, C).
+-- returns the epoch, then for each append its verdict. Of one that wrote to one stream just now, that is three numbers:
+--       version, position, recorded_at. Else a list:
 --       "ok", then for each part with events: version, position, recorded_at, epoch (also if written before)
 --       "version", then for each check that failed: part, actual
 --       "id", part, event in it, why, stream, version, position of the event that has the id
 --       "drift", TIME of the server
---       "damaged", why it cannot be appended: a key is of another type, an entry is missing
+--       "damaged", part, why it cannot be appended: a key is of another type, an entry is missing
 --       Parts and events are counted from 0.
 -- errors NOPARTITION: the partition was never made, or its head lacks something; DAMAGED; READONLY. Nothing is written.
 --
 -- PROTOCOLS: order of checks in section 0, epochs in section 6.
+--
+-- Redis makes every function and table anew for each call, and many calls have a single append of an exact version.
+-- So what these do not need is made when it is first needed (`general`), and they have a short way of their own.
 
-local HEADER = 15            -- bytes before the id in a stored value: u8 format, u64 recorded_at, u48 version
+local FIXED = 5              -- KEYS before the index keys
 local FORMAT = 1
 local HOUR = 3600 * 1000000
 local CHUNK = 4000           -- words of one redis.call: `unpack` ends near 8,000, and would end the script midway
 
-local call = redis.call
-local head_key, log_key, urgent_key, dup_keys = KEYS[1], KEYS[2], KEYS[3], { KEYS[4], KEYS[5] }
-local window, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+local call, try, sub, char, pack = redis.call, redis.pcall, string.sub, string.char, struct.pack
+local head_key, log_key, urgent_key = KEYS[1], KEYS[2], KEYS[3]
+local count, looks_up = tonumber(ARGV[2]), ARGV[3] == '1'
 
 -- include epoch.lua
 -- include head.lua
+-- include repeats.lua
 
 -- One command with any number of words behind its key; `each` gets the replies, and where their words began.
 local function in_chunks(command, key, words, each)
@@ -37,308 +42,271 @@ local function in_chunks(command, key, words, each)
   end
 end
 
-local FIELDS = { 'replid', 'number', 'noted', 'pos', 'last', 'bucket', 'age', 'at', 'largest' }
-local head = call('HMGET', head_key, unpack(FIELDS))
+local FIELDS = { 'replid', 'number', 'noted', 'pos', 'last', 'largest', 'bucket', 'age', 'at' }
+local fields_read = looks_up and 9 or 6
+local head = call('HMGET', head_key, unpack(FIELDS, 1, fields_read))
 if not head[4] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
 -- A field that is not there would end the script midway, with events that the head does not count.
-for i = 1, 8 do
-  if not head[i] then return redis.error_reply('NOPARTITION ' .. head_key .. ' is incomplete') end
+for i = 1, fields_read do
+  if not head[i] and i ~= 6 then return redis.error_reply('NOPARTITION ' .. head_key .. ' is incomplete') end
 end
-local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
-
--- Nor may one hold something else. By a pattern each costs 0.2 us, so those that are numbers by now are looked at so.
-local function is_whole(n) return n and n >= 0 and n % 1 == 0 end
-local function is_damaged()
-  must_be_numbers(head_key, { unpack(FIELDS, 2, 8) }, { unpack(head, 2, 8) })
+-- Nor may one hold something else. All at once: one by one they would cost a lone append 3 %.
+if not string.find(table.concat(head, ' ', 2, 5), '^%d+ %d+ %d+ %d+$')
+  or looks_up and not string.find(table.concat(head, ' ', 7, 9), '^[01] %d+ %d+$') then
+  must_be_numbers(head_key, FIELDS, { '0', head[2], head[3], head[4], head[5], '0', head[7], head[8], head[9] })
   return redis.error_reply('DAMAGED ' .. head_key .. ': bucket is neither 0 nor 1')
 end
-if not (is_whole(position) and is_whole(last) and string.find(head[2], '^%d+$')
-    and (noted == head[2] or string.find(noted, '^%d+$')) and (head[6] == '0' or head[6] == '1')) then
-  return is_damaged()
-end
-
 local now = microseconds()
 local replid, number, info = current_epoch(head[1], head[2], now)
+local noted, position, last = head[3], tonumber(head[4]), tonumber(head[5])
 -- Where an older release has appended, nobody knows it: it stays unknown.
-local largest_before = head[9] and tonumber(head[9]) or math.huge
+local largest_before = head[6] and tonumber(head[6]) or math.huge
 local largest = largest_before
 
--- ---- the appends of this call, each a list of its parts ----
+-- ---- the parts of this call ----
 
-local appends, ids = {}, {}
-do
-  local at, append = 3, nil
-  for _ = 1, count do
-    local flags, expected, n, first = ARGV[at + 2], ARGV[at + 1], tonumber(ARGV[at + 5]), at + 6
-    local exact = tonumber(expected)
-    local looked_up = (flags == '1' or flags == '3') and n or (exact and 0 or math.min(n, 1))
-    for j = first, first + looked_up - 1 do
-      ids[#ids + 1] = string.sub(ARGV[j], 1, 16)
-    end
-    local part = {
-      key = KEYS[tonumber(ARGV[at])], expected = expected, exact = exact, looked_up = looked_up,
-      cause = tonumber(ARGV[at + 3]), letters = ARGV[at + 4], n = n, first = first,
-      length = 0, base = 0, actual = 0,  -- known when it is checked; here so that the table does not grow
-    }
-    at = first + n
-    if append then
-      append[#append + 1] = part
-    else
-      append = { part }
-      appends[#appends + 1] = append
-    end
-    if flags == '0' or flags == '1' then append = nil end
-  end
+-- What the words about a part say: number of events, flags, newest cause, letters.
+local function about(words)
+  local plain = tonumber(words)
+  if plain then return plain, 0, 0, '' end
+  local n, flags, cause, letters = string.match(words, '^(%d+) (%d) (%d+) ?(.*)$')
+  return tonumber(n), tonumber(flags), tonumber(cause), letters
 end
 
--- How old the bucket in use is, and when ids were noted last.
-local age, noted_at
-if #ids > 0 then
-  age, noted_at = tonumber(head[7]), tonumber(head[8])
-  if not (is_whole(age) and is_whole(noted_at)) then return is_damaged() end
+-- How many ids of a part the duplicate window guards: all that are the caller's, else the first, unless the version
+-- that the part expects tells as much.
+local function guarded(exact, flags, n)
+  return (flags == 1 or flags == 3) and n or (exact and 0 or math.min(n, 1))
 end
 
 -- ---- what is known: ids of both buckets, later also those that this call writes ----
 
 local known = {}
-for _, bucket in ipairs(dup_keys) do
-  in_chunks('HMGET', bucket, ids, function(found, first)
-    for i, at in ipairs(found) do
-      if at then known[ids[first + i - 1]] = tonumber(at) end
+if looks_up then
+  local ids, at = {}, 4
+  for _ = 1, count do
+    local n, flags = about(ARGV[at + 1])
+    for j = at + 2, at + 1 + guarded(tonumber(ARGV[at]), flags, n) do
+      ids[#ids + 1] = sub(ARGV[j], 1, 16)
     end
-  end)
-end
-
-local epochs
-local function epoch_of(at)
-  epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
-  return epoch_at(epochs, at) or error('no epoch is noted for position ' .. string.format('%.0f', at), 0)
-end
-
-local function stored_at(at)
-  local id = epoch_of(at) .. '-' .. string.format('%.0f', at)
-  local entry = call('XRANGE', log_key, id, id)[1]
-  return entry and entry[2][2] or error('entry ' .. id .. ' is missing', 0)
-end
-
--- id, length and content are one run of bytes, equal in what is stored and what is sent
-local function same(stored, sent)
-  local length = 20 + struct.unpack('>I4', sent, 17)
-  return string.sub(stored, HEADER + 1, HEADER + length) == string.sub(sent, 1, length)
-end
-
-local function same_id(stored, sent)
-  return string.sub(stored, HEADER + 1, HEADER + 16) == string.sub(sent, 1, 16)
-end
-
-local function stream_of(stored)
-  local content = struct.unpack('>I4', stored, HEADER + 17)
-  local at = HEADER + 21 + content
-  return string.sub(stored, at + 2, at + 1 + struct.unpack('>I2', stored, at))
-end
-
-local function version_of(stored)
-  return (struct.unpack('>I6', stored, 10))
-end
-
--- Why event `place` of a part cannot be written: the one that is stored at `at` has its id.
-local function conflict(place, why, at)
-  local stored = stored_at(at)
-  return { conflict = true, place, why, stream_of(stored), version_of(stored), at }
-end
-
--- ---- what was written before ----
-
--- Of a version above the base: LINDEX takes what is not above 0 for a place counted from the end.
-local function position_of(part, version)
-  return tonumber(call('LINDEX', part.key, version - part.base))
-end
-
--- The part's events against versions w, w + 1, ...: the receipt of the last, as if this call had written them.
-local function compare_at(part, w)
-  local first_at, at, stored = position_of(part, w), nil, nil
-  for j = 0, part.n - 1 do
-    local sent = ARGV[part.first + j]
-    if w + j > part.actual then
-      return conflict(0, 'follows', first_at)
-    end
-    at = position_of(part, w + j)
-    stored = stored_at(at)
-    if not same(stored, sent) then
-      if same_id(stored, sent) then return conflict(j, 'content', at) end
-      return conflict(0, 'follows', first_at)
-    end
+    at = at + 2 + n
   end
-  return { w + part.n - 1, at, (struct.unpack('>I8', stored, 2)), epoch_of(at) }
-end
-
--- The receipt of what was written before, or the conflict; nil if nothing was. What is archived is not compared.
-local function repeated(part)
-  local first, after = ARGV[part.first], part.exact and part.exact + 1
-  if after and part.actual >= after and after > part.base then
-    if same_id(stored_at(position_of(part, after)), first) then
-      return compare_at(part, after)
-    end
-  end
-  for j = 0, part.looked_up - 1 do
-    local at = known[string.sub(ARGV[part.first + j], 1, 16)]
-    if at then
-      if j > 0 then return conflict(j, 'elsewhere', at) end
-      local stored = stored_at(at)
-      local index_key = string.match(part.key, '^.-}:i:(.*)$')
-      if stream_of(stored) ~= index_key then return conflict(0, 'elsewhere', at) end
-      return compare_at(part, version_of(stored))
-    end
-  end
-end
-
--- The verdict if any part was written before. An append is all its parts or none, so a part alone is another's.
-local function repeated_in_all(append)
-  local answer, before, first_at, fresh
-  for i, part in ipairs(append) do
-    local found = part.n > 0 and repeated(part)
-    if found then
-      if found.conflict then return { 'id', i - 1, unpack(found) } end
-      answer, before = answer or { 'ok' }, before or i
-      first_at = first_at or position_of(part, found[1] - part.n + 1)
-      for _, fact in ipairs(found) do answer[#answer + 1] = fact end
-    elseif part.n > 0 then
-      fresh = true
-    end
-  end
-  if not before then return nil end
-  if fresh then return { 'id', before - 1, unpack(conflict(0, 'apart', first_at)) } end
-  return answer
-end
-
--- ---- what is refused ----
-
-local function refused(append)
-  local failed
-  for i, part in ipairs(append) do
-    if part.exact and part.actual ~= part.exact or part.expected == 'exists' and part.actual == 0 then
-      failed = failed or { 'version' }
-      failed[#failed + 1] = i - 1
-      failed[#failed + 1] = part.actual
-    end
-  end
-  if failed then return failed end
-  local cause = append[1].cause
-  if cause > last and cause > now + HOUR then return { 'drift', now } end
-end
-
--- What the index of urgent events would not take must be known before the log has it.
-local function check_urgent(append)
-  local urgent = false
-  for _, part in ipairs(append) do
-    urgent = urgent or part.letters ~= ''
-  end
-  if not urgent then return end
-  local newest = call('XREVRANGE', urgent_key, '+', '-', 'COUNT', 1)[1]
-  if not newest then return end
-  local epoch, at = string.match(newest[1], '^(%d+)-(%d+)$')
-  epoch, at = tonumber(epoch), tonumber(at)
-  if epoch > tonumber(number) or epoch == tonumber(number) and at > position then
-    error('the index of urgent events goes on to ' .. newest[1], 0)
+  for bucket = 4, 5 do
+    in_chunks('HMGET', KEYS[bucket], ids, function(found, first)
+      for i, where in ipairs(found) do
+        if where then known[ids[first + i - 1]] = tonumber(where) end
+      end
+    end)
   end
 end
 
 -- ---- writing ----
 
 local wrote, began, following_id, noted_ids = false, false, nil, {}
+local id_end = #number + 2
+local epochs
+
+local function epochs_of_log()
+  epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
+  return epochs
+end
 
 -- The first of a call in full. A log that somebody else has shortened or lengthened would number otherwise than the
 -- head: its entry either lands where the receipt says, or is refused before anything is written. And as the first of
 -- an epoch `<epoch>-*` would begin at 0.
-local function entry_id()
-  if following_id then return following_id end
+local function first_id()
   following_id = number .. '-*'
   if noted ~= number then
-    epochs = epochs or parse_epochs(call('HGET', head_key, 'epochs'))
+    epochs_of_log()
     epochs[#epochs + 1] = { number, position + 1 }
     noted, began = number, true
   end
-  return number .. '-' .. string.format('%.0f', position + 1)
+  return number .. '-' .. string.format('%d', position + 1)
 end
 
+-- The position of an event is noted under its id, for repeats.
+local function note(sent, at)
+  local id = sub(sent, 1, 16)
+  known[id] = tonumber(at)
+  noted_ids[#noted_ids + 1] = id
+  noted_ids[#noted_ids + 1] = at
+end
+
+-- One event that is not urgent, recorded at `last`. `length` is that of its stream's index list.
 -- Positions are cut out of the ids that XADD returns: Lua's numbers would be made text again for each.
-local function write_part(part)
-  local first, version, letters, looked_up = part.first, part.actual, part.letters, part.looked_up
-  local front, id_end = struct.pack('>BI8', FORMAT, last), #number + 2
-  local positions = part.length == 0 and { '0' } or {}
-  local before, next_id = #positions, entry_id()
-  for j = 1, part.n do
-    local sent = ARGV[first + j - 1]
-    local value = front .. struct.pack('>I6', version + j) .. sent
+local function write_one(key, length, version, sent, looked_up)
+  local value = pack('>BI8I6', FORMAT, last, version) .. sent
+  local at = sub(call('XADD', log_key, following_id or first_id(), 'e', value), id_end)
+  if #value > largest then largest = #value end
+  if looked_up > 0 then note(sent, at) end
+  position, wrote = position + 1, true
+  if length == 0 then
+    call('RPUSH', key, '0', at)
+  else
+    call('RPUSH', key, at)
+  end
+end
+
+-- All events of a part. `actual` is the version of its stream, `letters` is nothing if none is urgent.
+local function write_part(key, length, actual, first, n, letters, looked_up)
+  if n == 1 and letters == '' then return write_one(key, length, actual + 1, ARGV[first], looked_up) end
+  local next_id, positions, behind, low, front = following_id or first_id(), {}, 0, 255, nil
+  if length == 0 then positions[1], behind = '0', 1 end
+  for j = 1, n do
+    local sent = ARGV[first]
+    low = low + 1
+    if low == 256 then -- what comes before the last byte of the version is made for as long as it is the same
+      low = (actual + j) % 256
+      front = sub(pack('>BI8I6', FORMAT, last, actual + j), 1, -2)
+    end
+    local value = front .. char(low) .. sent
     local id = call('XADD', log_key, next_id, 'e', value)
     if #value > largest then largest = #value end
-    local at = string.sub(id, id_end)
-    next_id = following_id
-    positions[before + j] = at
+    local at = sub(id, id_end)
+    positions[behind + j] = at
+    if j <= looked_up then note(sent, at) end
     if letters ~= '' then
-      local letter = string.sub(letters, j, j)
+      local letter = sub(letters, j, j)
       if letter == 'H' or letter == 'C' then call('XADD', urgent_key, id, 'p', letter) end
     end
-    if j <= looked_up then
-      local event_id = string.sub(sent, 1, 16)
-      known[event_id] = tonumber(at)
-      noted_ids[#noted_ids + 1] = event_id
-      noted_ids[#noted_ids + 1] = at
+    first, next_id = first + 1, following_id
+  end
+  position, wrote = position + n, true
+  in_chunks('RPUSH', key, positions)
+end
+
+-- ---- the short way ----
+
+-- What most appends are, to one stream whose events are all here: plain, at an exact version or any. Its version once
+-- it is written; nil, and nothing written, if there is anything to be said about it.
+local function plainly(key, expected, first, n)
+  local exact, length = tonumber(expected), try('LLEN', key)
+  local actual = length == 0 and 0 or type(length) == 'number' and length - 1
+  if exact then
+    if actual ~= exact then return end
+  elseif expected ~= 'any' or not actual or known[sub(ARGV[first], 1, 16)] then
+    return
+  end
+  if length > 0 and try('LINDEX', key, '0') ~= '0' then return end
+  last = math.max(now, last + 1)
+  write_part(key, length, actual, first, n, '', exact and 0 or 1)
+  return actual + n
+end
+
+-- ---- every other append: a list of parts ----
+
+-- Made when the first of them comes.
+local function general()
+  local repeated_in_all = repeats(known, epochs_of_log, epoch_at)
+
+  -- ---- what is refused ----
+
+  local function refused(append)
+    local failed
+    for i, part in ipairs(append) do
+      if part.exact and part.actual ~= part.exact or part.expected == 'exists' and part.actual == 0 then
+        failed = failed or { 'version' }
+        failed[#failed + 1] = i - 1
+        failed[#failed + 1] = part.actual
+      end
+    end
+    if failed then return failed end
+    local cause = append[1].cause
+    if cause > last and cause > now + HOUR then return { 'drift', now } end
+  end
+
+  -- What the index of urgent events would not take must be known before the log has it.
+  local function check_urgent(append)
+    local urgent = false
+    for i, part in ipairs(append) do
+      if not urgent and string.find(part.letters, '[HC]') then urgent, append.looked_at = true, i end
+    end
+    if not urgent then return end
+    local newest = call('XREVRANGE', urgent_key, '+', '-', 'COUNT', 1)[1]
+    if not newest then return end
+    local epoch, at = string.match(newest[1], '^(%d+)-(%d+)$')
+    epoch, at = tonumber(epoch), tonumber(at)
+    if epoch > tonumber(number) or epoch == tonumber(number) and at > position then
+      error('the index of urgent events goes on to ' .. newest[1], 0)
     end
   end
-  position = position + part.n
-  if positions[2] then
-    in_chunks('RPUSH', part.key, positions)
-  else
-    call('RPUSH', part.key, positions[1])
+
+  -- ---- the verdict ----
+
+  -- All events of an append have one recorded_at.
+  local function write(append)
+    local answer = { 'ok' }
+    last = math.max(now, last + 1, append[1].cause + 1)
+    for _, part in ipairs(append) do
+      if part.n > 0 then
+        write_part(part.key, part.length, part.actual, part.first, part.n, part.letters, part.looked_up)
+        local at = #answer
+        answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = part.actual + part.n, position, last, number
+      end
+    end
+    return answer
   end
-  return version + part.n
+
+  -- Reads only. `looked_at` is the part that is checked: what is damaged is its stream.
+  local function checked(append)
+    for i, part in ipairs(append) do
+      append.looked_at = i
+      local length = call('LLEN', part.key)
+      local base = length == 0 and 0 or tonumber(call('LINDEX', part.key, '0'))
+      part.length, part.base = length, base
+      part.actual = length == 0 and 0 or base + length - 1
+    end
+    return repeated_in_all(append) or refused(append) or check_urgent(append)
+  end
+
+  -- What is damaged fails its own append only: an error that left the script here would leave what the appends before
+  -- it have written without a head that counts it.
+  return function(append)
+    local sound, answer = pcall(checked, append)
+    if not sound then
+      return { 'damaged', append.looked_at - 1, type(answer) == 'table' and answer.err or tostring(answer) }
+    end
+    return answer or write(append)
+  end
 end
 
--- All events of an append have one recorded_at.
-local function write(append)
-  local answer = { 'ok' }
-  last = math.max(now, last + 1, append[1].cause + 1)
-  for _, part in ipairs(append) do
-    if part.n > 0 then
-      local version, at = write_part(part), #answer
-      answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = version, position, last, number
+-- ---- the verdicts ----
+
+local verdicts, place, acknowledged = { number }, 1, false
+do
+  local at, append, verdict = 4, nil, nil
+  for p = 1, count do
+    local key, expected, words, first = KEYS[FIXED + p], ARGV[at], ARGV[at + 1], at + 2
+    local plain = not append and tonumber(words)
+    local version = plain and plain > 0 and plainly(key, expected, first, plain)
+    if version then
+      at = first + plain
+      verdicts[place + 1], verdicts[place + 2], verdicts[place + 3] = version, position, last
+      acknowledged, place = true, place + 3
+    else
+      local exact, n, flags, cause, letters = tonumber(expected), about(words)
+      at = first + n
+      append = append or {}
+      append[#append + 1] = {
+        key = key, expected = expected, exact = exact, looked_up = guarded(exact, flags, n),
+        cause = cause, letters = letters, n = n, first = first,
+        length = 0, base = 0, actual = 0,  -- known when it is checked; here so that the table does not grow
+      }
+      if flags < 2 then
+        verdict = verdict or general()
+        local answer = verdict(append)
+        place, append = place + 1, nil
+        verdicts[place], acknowledged = answer, acknowledged or answer[1] == 'ok'
+      end
     end
   end
-  wrote = true
-  return answer
-end
-
--- Reads only.
-local function checked(append)
-  for _, part in ipairs(append) do
-    local length = call('LLEN', part.key)
-    local base = length == 0 and 0 or tonumber(call('LINDEX', part.key, 0))
-    part.length, part.base = length, base
-    part.actual = length == 0 and 0 or base + length - 1
-  end
-  return repeated_in_all(append) or refused(append) or check_urgent(append)
-end
-
--- What is damaged fails its own append only: an error that left the script here would leave what the appends before
--- it have written without a head that counts it.
-local function verdict(append)
-  local sound, answer = pcall(checked, append)
-  if not sound then return { 'damaged', type(answer) == 'table' and answer.err or tostring(answer) } end
-  return answer or write(append)
-end
-
-local verdicts, acknowledged = {}, false
-for i, append in ipairs(appends) do
-  verdicts[i] = verdict(append)
-  acknowledged = acknowledged or verdicts[i][1] == 'ok'
 end
 
 -- ---- one HSET of the head; also for a mere repeat, or WAIT would cover nothing ----
 
-local fields = { head_key, 'pos', position }
+local fields = { head_key, 'pos', position, 'last', last } -- numbers up to 2^53 are written in full
 local function set(name, value)
   fields[#fields + 1] = name
   fields[#fields + 1] = value
@@ -346,29 +314,30 @@ end
 
 -- The bucket in use is emptied by its age, never by TIME itself: a clock that jumps would empty it at once.
 local function note_ids()
-  local bucket = head[6]
-  age = age + math.min(math.max(now - noted_at, 0), window / 8)
+  local window, bucket = tonumber(ARGV[1]), head[7]
+  local age = tonumber(head[8]) + math.min(math.max(now - tonumber(head[9]), 0), window / 8)
   if age >= 1.25 * window then
     bucket, age = bucket == '0' and '1' or '0', 0
-    call('UNLINK', dup_keys[bucket + 1])
-    call('HSET', dup_keys[bucket + 1], '', '')
+    call('UNLINK', KEYS[bucket + 4])
+    call('HSET', KEYS[bucket + 4], '', '')
   end
   set('bucket', bucket)
-  set('age', string.format('%.0f', age))
-  set('at', string.format('%.0f', now))
-  in_chunks('HSET', dup_keys[bucket + 1], noted_ids)
+  set('age', string.format('%d', age))
+  set('at', string.format('%d', now))
+  in_chunks('HSET', KEYS[bucket + 4], noted_ids)
 end
 
 if wrote then
-  set('last', string.format('%.0f', last))
-  set('replid', replid)
-  set('number', number)
+  if replid ~= head[1] then
+    set('replid', replid)
+    set('number', number)
+  end
   if largest > largest_before then set('largest', largest) end
   if began then
     set('noted', number)
     set('epochs', format_epochs(epochs))
   end
-  if #noted_ids > 0 then note_ids() end
+  if noted_ids[1] then note_ids() end
 end
 if acknowledged then
   call('HSET', unpack(fields))

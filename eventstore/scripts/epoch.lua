@@ -23,8 +23,11 @@ end
 -- the same moment.
 local function current_epoch(stored_replid, stored_number, now) -- luacheck: ignore
   local info = redis.call('INFO', 'replication')
+  -- Looked for as it stands: by a pattern, the usual case would take a microsecond more.
+  if string.find(info, 'master_replid:' .. stored_replid .. '\r\n', 1, true) then
+    return stored_replid, stored_number, info
+  end
   local replid = string.match(info, 'master_replid:(%x+)')
-  if replid == stored_replid then return replid, stored_number, info end
   local above = math.max(tonumber(stored_number), now) + 1 + tonumber(string.sub(replid, 1, 5), 16)
   return replid, string.format('%.0f', above), info
 end

@@ -28,20 +28,14 @@ class RealPartition:
 
     def call(self, appends: list[SentAppend]) -> list[Verdict]:
         keys = [self.keys.head(0), self.keys.events(0), self.keys.urgent(0), *self.keys.duplicates(0)]
-        parts: list[Any] = []
+        args: list[Any] = []
         for append in appends:
             for i, part in enumerate(append.parts):
-                index = self.keys.index(0, part.stream)
-                if index not in keys:
-                    keys.append(index)
-                flags = int(append.own_ids) + (2 if i < len(append.others) else 0)
-                letters = "".join(event.letter for event in part.events)
-                letters = letters if set(letters) & {"H", "C"} else ""
-                parts.append((keys.index(index) + 1, part.expected, flags, append.cause_at, letters, part))
-        args: list[Any] = [self._window_us, len(parts)]
-        for *words, part in parts:
-            args += [*words, len(part.events), *(packed(event, part.stream) for event in part.events)]
-        return [_verdict(reply) for reply in self._run("append", keys, args)]
+                keys.append(self.keys.index(0, part.stream))
+                args += [part.expected, _about(append, i), *(packed(event, part.stream) for event in part.events)]
+        ids = int(any(append.looked_up(part) for append in appends for part in append.parts))
+        epoch, *replies = self._run("append", keys, [self._window_us, sum(len(a.parts) for a in appends), ids, *args])
+        return [_verdict(int(epoch), replies) for _ in appends]
 
     def now(self) -> int:
         seconds, microseconds = self._client.time()
@@ -135,8 +129,22 @@ def _value(stored: StoredEvent) -> bytes:
     return head + packed(stored.event, stored.stream)
 
 
-def _verdict(reply: list[Any]) -> Verdict:
-    """A verdict in the model's form: text as text, the epoch a number, no words of the server's own."""
+def _about(append: SentAppend, place: int) -> str | int:
+    """The words about a part: the number of its events alone if there is nothing else to say."""
+    events = append.parts[place].events
+    flags = int(append.own_ids) + (2 if place < len(append.others) else 0)
+    letters = "".join(event.letter for event in events)
+    letters = letters if set(letters) & {"H", "C"} else ""
+    words = f"{len(events)} {flags} {append.cause_at} {letters}"
+    return len(events) if words == f"{len(events)} 0 0 " else words
+
+
+def _verdict(epoch: int, replies: list[Any]) -> Verdict:
+    """Takes a verdict off the replies, in the model's form: text as text, the epoch a number, no words of the server's
+    own."""
+    reply = replies.pop(0)
+    if isinstance(reply, int):
+        return ("ok", (reply, replies.pop(0), replies.pop(0), epoch))
     match reply:
         case [b"ok", *facts]:
             receipts = zip(*[iter(facts)] * 4, strict=True)
@@ -145,7 +153,7 @@ def _verdict(reply: list[Any]) -> Verdict:
             return ("version", *zip(*[iter(failed)] * 2, strict=True))
         case [b"id", part, place, why, stream, version, position]:
             return ("id", part, place, why.decode(), stream.decode(), version, position)
-        case [b"damaged", detail]:
+        case [b"damaged", int(), detail]:
             assert b"WRONGTYPE" in detail
             return ("type",)
         case [b"drift", number]:
