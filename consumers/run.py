@@ -1,6 +1,7 @@
 """run(store, [...]): the consumers of this process, from joining their groups to leaving them.
 
-    resources opened -> leases' thread -> per consumer: group made, member joins, handles, drains, leaves -> all closed
+    resources opened -> leases' thread, relay -> per consumer: group made, member joins, handles, drains, leaves
+    -> the relay carries on what is left -> all closed
 
 Each consumer is a member of its own group. What one of them dies of ends all, for a process that goes on with half of
 its work is noticed by nobody.
@@ -18,6 +19,7 @@ from consumers.handle import Handling
 from consumers.lease import LEASE_SECONDS, Lease, Renewals, renewals
 from consumers.member import Member
 from consumers.membership import new_member
+from consumers.relay import Relay, relaying
 from consumers.resources import Resource, checked_resources, opened
 from consumers.workers import Workers
 from eventstore.log import Log
@@ -57,22 +59,25 @@ async def run(
         renewals(
             store.log.redis.settings, changed, lease_seconds=lease_seconds, hung_after_seconds=longest + lease_seconds
         ) as running,
+        relaying(store.log) as relay,
     ):
         for consumer in consumers:
-            members[consumer.name] = await _member(store.log, consumer, values, running)
+            members[consumer.name] = await _member(store.log, consumer, values, running, relay)
         with plain_errors():
             async with anyio.create_task_group() as tasks:
                 for member in members.values():
                     tasks.start_soon(member.run, stop or anyio.Event())
 
 
-async def _member(log: Log, consumer: Consumer, values: dict[object, object], running: Renewals) -> Member:
+async def _member(
+    log: Log, consumer: Consumer, values: dict[object, object], running: Renewals, relay: Relay
+) -> Member:
     ((seconds, microseconds),) = await replies(log.redis, log.keys.head(0), ("TIME",))
     info = new_member(int(seconds) * 1_000_000 + int(microseconds))
     handling = Handling(consumer, log, values, info.id)
     await ensure_group(log, consumer.name, consumer.start)
     deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)
-    return Member(log, consumer, info, deliveries, Workers(handling, running), running, lambda _: None)
+    return Member(log, consumer, info, deliveries, Workers(handling, running), running, relay.notify)
 
 
 def _check(consumers: Sequence[Consumer]) -> None:
