@@ -17,6 +17,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from consumers.commit_call import commit, rewind
 from consumers.errors import CommitRefused, Stale
@@ -53,6 +54,7 @@ draft_rows = st.dictionaries(
     ),
     max_size=3,
 )
+fields = st.sampled_from(["n", b"\xc3\xa9"])  # few, so that effects of one commit meet
 words = st.sampled_from(["a", "b", "5", "-3", "07", "", "4611686018427387904", b"\xc3\xa9", 7, 1.5])
 steps = st.sampled_from([1, -2, 2**53 + 1, 2**62, -(2**62)])
 scores = st.sampled_from([1, -2.5, 0.1, 1e300, "no number"])
@@ -67,9 +69,9 @@ def _effect(command: str, *args: Any) -> st.SearchStrategy[Effect]:
 
 
 effects = st.one_of(
-    _effect("HSET", words, words),
-    _effect("HINCRBY", words, steps),
-    _effect("HDEL", words),
+    _effect("HSET", fields, words),
+    _effect("HINCRBY", fields, steps),
+    _effect("HDEL", fields),
     _effect("SADD", words, words),
     _effect("SREM", words, words),
     _effect("ZADD", scores, words),
@@ -90,7 +92,7 @@ returned = st.builds(
 )
 moves = st.sampled_from(["stay", "on", "on", "on", "to the head", "back", "beyond", "other history"])
 # The lease is taken before, if it is lost; or the newest token but so many is used as it is.
-tokens = st.sampled_from(["fresh", "fresh", "fresh", "fresh", "fresh", "fresh", 0, 1, 2])
+tokens = st.sampled_from(["fresh", "fresh", "fresh", "fresh", "fresh", "fresh", 0, 1, 2, "of another epoch"])
 
 
 class GroupMachine(RuleBasedStateMachine):
@@ -192,9 +194,10 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule(left_ms=st.sampled_from([-1, 1_000_000]))
     def the_lease_is_over(self, left_ms: int) -> None:
-        """Its time is, or a clock was set back."""
+        """Its time is, or a clock was set back: another member gets it."""
         self.group.until = self.real.now() // 1000 + left_ms
         self.client.hset(self.keys.control, "until", self.group.until)
+        self._acquire("bob" if self.group.owner == "ada" else "ada", force=False)
 
     # ---- commits ----
 
@@ -232,6 +235,20 @@ class GroupMachine(RuleBasedStateMachine):
         token, offset = self._token("fresh"), self._offset(move, data)
         made = {stream: self._row(stream, offset[1], *draft) for stream, draft in rows.items()}
         self._commit(Commit(token, self.group.number + 1, offset, made))
+
+    @precondition(lambda self: any(row.pending for row in self.group.table.values()))
+    @rule(state=st.sampled_from([RowState.RETRYING, RowState.PARKED]), more=st.integers(0, 2))
+    def commit_that_they_fail_again(self, state: RowState, more: int) -> None:
+        token = self._token("fresh")
+        failing = {stream: row for stream, row in self.group.table.items() if row.pending}
+        rows = {s: replace(row, state=state, attempts=row.attempts + more) for s, row in failing.items()}
+        self._commit(Commit(token, self.group.number + 1, self._place(self.group.offset), rows))
+
+    @rule(carried_out=st.booleans())
+    def commit_orders(self, carried_out: bool) -> None:
+        """Those that have their outcome are among them: a holder that was slow to forget one."""
+        token, taken = self._token("fresh"), dict.fromkeys(self.group.orders, carried_out)
+        self._commit(Commit(token, self.group.number + 1, self._place(self.group.offset), taken=taken))
 
     @rule(brought=st.lists(effects, min_size=1, max_size=6).map(tuple))
     def commit_effects(self, brought: tuple[Effect, ...]) -> None:
@@ -303,6 +320,17 @@ class GroupMachine(RuleBasedStateMachine):
                 assert outcome is None
             self._compare()
 
+    @precondition(lambda self: self.group.offset > 0)
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        """As the command does it: by force, back to a place, the rows as they are."""
+        self._acquire("operator", force=True)
+        target = data.draw(st.integers(0, self.group.offset - 1), "target")
+        call = Rewind(self.tokens[-1], self._place(target), self.group.fin)
+        self._run(rewind, self.keys, call)
+        self.group.rewind(call)
+        self._compare()
+
     @rule()
     def an_outsider_reads_with_the_redis_group(self) -> None:
         if self.group.mirror is not None and self.partition.head > self.partition.archived:
@@ -357,6 +385,8 @@ class GroupMachine(RuleBasedStateMachine):
     def _token(self, which: int | str) -> Token:
         if which == "fresh" and not self.group.is_held_by(self.tokens[-1]):
             self._acquire("ada", force=True)
+        if which == "of another epoch":
+            return replace(self.tokens[-1], epoch=self.tokens[-1].epoch + 1)
         back = 0 if which == "fresh" else int(which)
         return self.tokens[max(len(self.tokens) - 1 - back, 0)]
 
