@@ -15,7 +15,7 @@ refused) is dropped at once, with all that is known of it, and may be taken agai
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import structlog
@@ -92,6 +92,11 @@ class Member:
                     await self._hand_over(self._consumer.grace_seconds if stop.is_set() else 0.0)
                     tasks.cancel_scope.cancel()
 
+    @property
+    def share(self) -> float:
+        """Of the partitions, that this member holds."""
+        return len(self._owned) / self._log.partitions
+
     def changed(self, lease: Lease) -> None:
         """A lease was lost, or its group paused or resumed."""
         owned = self._owned.get(lease.keys.partition)
@@ -115,7 +120,8 @@ class Member:
 
     async def _round(self) -> float:
         """One look; how long until the next."""
-        self._info = replace(self._info, partitions=tuple(sorted(self._owned)))
+        breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
+        self._info = replace(self._info, partitions=tuple(sorted(self._owned)), breaker=breaker)
         members = await self._members.heartbeat(self._info)
         owners = await owners_of(self._log, self._keys)
         ours = assign(self._log.partitions, [each.id for each in members], owners, salt=self.group)
@@ -218,6 +224,8 @@ class Member:
                     continue
                 if is_time:
                     owned.resume()
+                if self._workers.breaker.is_open and self._workers.breaker.may_take:
+                    self._workers.ready(owned)
                 due_ms = owned.holder.next_due_ms
                 if due_ms is not None and due_ms <= owned.lease.server_ms:
                     self._workers.ready(owned)

@@ -11,7 +11,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600}
 
 
 class Rate(Struct, frozen=True):
-    """So many calls in so many seconds, by each member of the group."""
+    """So many calls in so many seconds, by all members of the group together."""
 
     calls: int
     per_seconds: int

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from consumers.breaker import Breaker
 from consumers.deliveries import Delivery
 from consumers.errors import CommitRefused
 from consumers.handle import Handling
 from consumers.lease import Renewals
 from consumers.outcome import NOTHING, Failed, Outcome
 from consumers.owned import Owned
+from consumers.pace import Pace
 from consumers.slots import Interrupted, Slot
 
 if TYPE_CHECKING:
@@ -48,7 +50,11 @@ class _Hands:
 class Workers:
     """Made for one member."""
 
-    def __init__(self, handling: Handling, renewals: Renewals) -> None:
+    def __init__(self, handling: Handling, renewals: Renewals, pace: Pace | None = None) -> None:
+        self.breaker = Breaker(handling.consumer.name, time.monotonic)
+        self._pace = pace
+        if pace is not None:
+            handling.turn = pace.turn
         self._refused: dict[UUID, CommitRefused] = {}
         """Events that brought what cannot be carried out: they fail by that when their handler has succeeded again."""
         self._handling, self._renewals = handling, renewals
@@ -101,7 +107,7 @@ class Workers:
         handled = 0
         while True:
             owned = await self._next()
-            while (event := owned.take()) is not None:
+            while (event := await self._paced(owned) if self._pace else self._take(owned)) is not None:
                 await self._handle(hands, owned, event)
                 handled += 1
                 if handled % EVENTS_PER_TURN == 0:
@@ -110,6 +116,22 @@ class Workers:
             self._is_ready.discard(owned)
             with suppress(ValueError):
                 self._ready.remove(owned)
+
+    def _take(self, owned: Owned) -> Delivery | None:
+        if not self.breaker.is_open:
+            return owned.take()
+        event = owned.take() if self.breaker.may_take else None
+        if event is not None:
+            self.breaker.taken()
+        return event
+
+    async def _paced(self, owned: Owned) -> Delivery | None:
+        assert self._pace is not None  # noqa: S101 - whoever calls has asked
+        await self._pace.turn()
+        event = self._take(owned)
+        if event is None:
+            self._pace.give_back()
+        return event
 
     async def _next(self) -> Owned:
         """A partition that may have work; partitions take turns."""
@@ -140,13 +162,13 @@ class Workers:
             outcome = await self._handling.handle(
                 hands.slot, event, holder.attempts(event), holder.is_replay(event), owned.lease.token.term
             )
-        except Interrupted:
+        except BaseException as raised:
+            self.breaker.given_up()
             owned.put_back(event)
-        except BaseException:
-            owned.put_back(event)
-            raise
+            if not isinstance(raised, Interrupted):
+                raise
         else:
-            if outcome is NOTHING and not self._refused:
+            if outcome is NOTHING and not self._refused and not self.breaker.failures:
                 owned.succeeded(event)
             else:
                 self._tell(owned, event, outcome)
@@ -154,10 +176,12 @@ class Workers:
             hands.owned = None
 
     def _tell(self, owned: Owned, event: Delivery, outcome: Outcome) -> None:
-        if isinstance(outcome, Failed):
-            owned.failed(event, outcome.calls, outcome.delay_seconds, outcome.failure.pack())
-        elif (error := self._refused.pop(event.id, None)) is not None:
-            failed = self._handling.refused(event, error, owned.holder.attempts(event))
-            owned.failed(event, failed.calls, failed.delay_seconds, failed.failure.pack())
-        else:
+        if (error := self._refused.pop(event.id, None)) is not None and not isinstance(outcome, Failed):
+            outcome = self._handling.refused(event, error, owned.holder.attempts(event))
+        if not isinstance(outcome, Failed):
+            self.breaker.succeeded()
             owned.succeeded(event, outcome.out, outcome.effects)
+        elif outcome.calls == 0 or self.breaker.failed(event.stream):  # one that does not decode tells of no outage
+            owned.failed(event, outcome.calls, outcome.delay_seconds, outcome.failure.pack())
+        else:
+            owned.postpone(event)

@@ -432,3 +432,42 @@ async def test_what_cannot_be_run_is_refused(store: EventStore, wrong: Callable[
 
     with pytest.raises(InvalidConsumer, match=says):
         await run(store, wrong(one))
+
+
+async def test_in_an_outage_nothing_is_parked_and_afterwards_all_is_handled(store: EventStore) -> None:
+    is_down = True
+    seen: list[RecordedEvent] = []
+    calls = 0
+
+    @consumer("outage", retry=Fixed("100ms", attempts=4, immediate=1))
+    async def handle(event: RecordedEvent) -> None:
+        nonlocal calls
+        calls += 1
+        if is_down:
+            raise ConnectionError("refused")
+        seen.append(event)
+
+    await fill(store, 60, 3)
+    async with running(store, handle):
+        await until(lambda: calls >= 21)  # the breaker is open, and has probed
+        assert sorted(row[2] for row in (await _rows(store, "outage")).values()) != ["p"]
+        is_down = False
+        await until_handled(seen, 180)
+        await until_lag(store, "outage")
+    assert versions_by_stream(seen) == {f"order-{i}": [1, 2, 3] for i in range(60)}
+    assert calls < 300
+
+
+async def test_a_rate_bounds_the_calls_also_those_that_follow_at_once(store: EventStore) -> None:
+    at: list[float] = []
+
+    @consumer("limited", rate="50/s", retry=Immediate(2))
+    async def handle(event: Placed, ctx: Context) -> None:
+        at.append(anyio.current_time())
+        if ctx.attempt == 1:
+            raise ValueError("once more")
+
+    await fill(store, 10, 2)
+    async with running(store, handle):
+        await until_handled(at, 40)
+    assert at[-1] - at[0] >= 39 / 50 * 0.95

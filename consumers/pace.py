@@ -1,0 +1,43 @@
+"""Keeps the calls of a group's handlers within its rate, evenly spread (the generic cell rate algorithm, ITU-T I.371).
+
+Members do not talk about it: each has the share of the rate that it has of the partitions. So the group never calls
+more often than it may, and somewhat less often while one member's partitions have all the events.
+"""
+
+from collections.abc import Callable
+
+import anyio
+
+from consumers.rate import Rate
+
+
+class Pace:
+    """`share` is the part of the partitions that this member holds just now, above 0; `clock` gives seconds that never
+    go back."""
+
+    def __init__(self, rate: Rate, share: Callable[[], float], clock: Callable[[], float] = anyio.current_time) -> None:
+        self._rate, self._share, self._clock = rate, share, clock
+        self._next_at = 0.0
+
+    async def turn(self) -> None:
+        """Returns when one call may be made. A cancelled wait uses nothing up."""
+        at = self._reserve()
+        try:
+            await anyio.sleep(max(at - self._clock(), 0))
+        except BaseException:
+            self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """The call is not made after all."""
+        self._next_at -= self._seconds
+
+    def _reserve(self) -> float:
+        at = max(self._next_at, self._clock())
+        self._next_at = at + self._seconds
+        return at
+
+    @property
+    def _seconds(self) -> float:
+        """Between two calls."""
+        return self._rate.per_seconds / (self._rate.calls * max(self._share(), 1e-6))
