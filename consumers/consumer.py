@@ -56,7 +56,7 @@ def consumer(
     `on_replay`: when the group handles what it had finished before, effects and returned events are dropped ("drop"),
     carried out ("emit"), or the handler is not called ("skip"). `start` is where a new group begins: "earliest",
     "latest", a time in RFC 3339, or "-15m". `categories` (the stream's name up to the first hyphen) leaves out other
-    streams; `system` lets those in that begin with `$`. `rate` ("20/s", "100/m") bounds the calls of a member; `grace`
+    streams; `system` lets those in that begin with `$`. `rate` ("20/s", "100/m") bounds the calls of the group; `grace`
     is what running handlers get at shutdown before they are cancelled. Durations are as "200ms" or seconds. Raises
     InvalidConsumer."""
     _check_replay(on_replay)

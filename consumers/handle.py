@@ -13,7 +13,7 @@ more than its bare call.
 
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from inspect import isawaitable
 from time import monotonic
@@ -93,6 +93,8 @@ class Handling:
         self._hooks = consumer.hooks
         self._threads = anyio.CapacityLimiter(consumer.concurrency)
         self._prefixes = [effect_key(home.keys, consumer.name, p, "") for p in range(home.partitions)]
+        self.turn: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        """Waited for before an attempt that follows at once: others get theirs, and a rate is kept."""
         self._plans: dict[str, Plan] = {}
         self._every: Plan | None = None
         for handler in consumer.handlers:
@@ -141,7 +143,7 @@ class Handling:
             delay = self.consumer.rules.policy_for(error).delay(attempts + calls, self._chance())
             if delay != 0:
                 return self._failed(plan.handler.file, event, error, calls, delay, first_failed_us)
-            await anyio.lowlevel.checkpoint()  # others get their turn
+            await self.turn()
             if slot.disturbed:
                 raise slot.settle(Interrupted(), plan.late)
 

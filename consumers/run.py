@@ -19,6 +19,7 @@ from consumers.handle import Handling
 from consumers.lease import LEASE_SECONDS, Lease, Renewals, renewals
 from consumers.member import Member
 from consumers.membership import new_member
+from consumers.pace import Pace
 from consumers.relay import Relay, relaying
 from consumers.resources import Resource, checked_resources, opened
 from consumers.workers import Workers
@@ -77,7 +78,9 @@ async def _member(
     handling = Handling(consumer, log, values, info.id)
     await ensure_group(log, consumer.name, consumer.start)
     deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)
-    return Member(log, consumer, info, deliveries, Workers(handling, running), running, relay.notify)
+    pace = None if consumer.rate is None else Pace(consumer.rate, lambda: member.share)
+    member = Member(log, consumer, info, deliveries, Workers(handling, running, pace), running, relay.notify)
+    return member
 
 
 def _check(consumers: Sequence[Consumer]) -> None:
