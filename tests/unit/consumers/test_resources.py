@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
+import consumers.resources
 from consumers.consumer import Consumer, consumer
 from consumers.errors import InvalidConsumer
 from consumers.resources import Resource, arguments, checked_resources, opened
@@ -100,7 +101,8 @@ async def test_a_cancelled_worker_still_closes_its_resources(by_scope: bool) -> 
     assert log[2:] == ["client closed", "pool closed"]
 
 
-async def test_a_worker_that_is_cancelled_while_it_opens_leaves_nothing_open() -> None:
+async def test_a_worker_that_is_cancelled_while_it_opens_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers.resources, "CLOSE_SECONDS", 3_600)  # nobody waits for what opens
     log: list[str] = []
     begun = anyio.Event()
 

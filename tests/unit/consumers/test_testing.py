@@ -104,6 +104,16 @@ def test_envelopes_have_versions_metadata_and_streams() -> None:
     assert seen[0].recorded_at < seen[1].recorded_at
 
 
+@pytest.mark.parametrize("system", [True, False])
+def test_events_of_system_streams_are_for_those_who_ask(system: bool) -> None:
+    @consumer("audit", system=system)
+    async def audit(event: RecordedEvent) -> To:
+        return To("seen", event.data)
+
+    handled = given(To("$audit", OrderPaid())).handle(audit)
+    handled.then(*[To("seen", OrderPaid())] * system)
+
+
 def test_what_an_older_release_stored_is_upcast() -> None:
     seen: list[object] = []
 

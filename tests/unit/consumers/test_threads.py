@@ -124,9 +124,9 @@ async def test_at_the_end_of_the_worker_the_thread_is_left_behind(by_interrupt: 
 
 
 async def test_as_many_threads_run_at_once_as_the_group_handles_streams() -> None:
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(41, timeout=30)  # more than threads usually run
 
-    @consumer("charge", concurrency=3)
+    @consumer("charge", concurrency=41)
     def charge(event: OrderPlaced) -> None:
         together.wait()
 
@@ -137,9 +137,9 @@ async def test_as_many_threads_run_at_once_as_the_group_handles_streams() -> Non
         outcomes.append(await done.handle(Slot(), recorded(OrderPlaced())))
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(3):
+        for _ in range(41):
             tasks.start_soon(work)
-    assert outcomes == [NOTHING] * 3
+    assert outcomes == [NOTHING] * 41
 
 
 async def test_a_sync_function_that_returns_a_coroutine_is_told_so() -> None:
