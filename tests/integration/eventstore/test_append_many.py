@@ -1,5 +1,6 @@
 """Appending to several streams of one partition: all or nothing, checks, repeats, and what is refused."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -160,8 +161,23 @@ async def test_a_damaged_stream_fails_the_whole_append_and_no_other(store: Event
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(append, BOTH, {CUSTOMER: 0})
         tasks.start_soon(append, BOTH, {})
-    assert sorted(isinstance(outcome, LogDamaged) for outcome in outcomes) == [False, True]
+    (damaged,) = [outcome for outcome in outcomes if isinstance(outcome, LogDamaged)]
+    assert damaged.detail.startswith(f"{CUSTOMER} cannot be appended to: WRONGTYPE")
     assert (await store.version(ORDER), await store.version(PAYMENT)) == (2, 1)
+
+
+async def test_the_stream_that_is_damaged_is_named_wherever_it_is_noticed(store: EventStore, server: Server) -> None:
+    first, second = [Noted(1)], [NewEvent(data=Noted(2), metadata=Metadata(priority=Priority.HIGH))]
+    (kept, _) = await store.append_many([StreamAppend(ORDER, first), StreamAppend(PAYMENT, second)])
+    keys = store.log.keys
+    urgent, index = keys.urgent(kept.partition), keys.index(kept.partition, PAYMENT)
+    server.admin("SET", urgent, "x")
+    with pytest.raises(LogDamaged, match=re.escape(PAYMENT)):
+        await store.append_many([StreamAppend(ORDER, first), StreamAppend(PAYMENT, second)])
+    server.admin("DEL", urgent)
+    server.admin("LSET", index, 1, 4711)  # its one event is nowhere
+    with pytest.raises(LogDamaged, match=re.escape(PAYMENT)):
+        await store.append_many([StreamAppend(ORDER, first), StreamAppend(PAYMENT, second, expected=0)])
 
 
 async def test_urgent_events_of_every_part_are_indexed(store: EventStore, server: Server) -> None:
