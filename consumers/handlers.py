@@ -9,6 +9,7 @@ default where there is none. Looked at once, when the consumer is defined: what 
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -115,7 +116,7 @@ def _is_async(function: Callable[..., Any], name: str) -> bool:
     plain = _plain(function)
     if not callable(function) or isinstance(function, type):
         raise _unusable(name, "is no function", "decorate a function: async def handler(event: OrderPlaced)")
-    called = plain if inspect.isroutine(plain) else plain.__call__
+    called = plain if inspect.isroutine(plain) else type(plain).__call__  # of an object that is called
     if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
         raise _unusable(name, "is a generator", "return a list of events")
     return inspect.iscoroutinefunction(called)
@@ -123,8 +124,8 @@ def _is_async(function: Callable[..., Any], name: str) -> bool:
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     """Without functools.partial around it."""
-    while isinstance(inner := getattr(function, "func", None), Callable):  # type: ignore[arg-type]
-        function = inner
+    while isinstance(function, partial):
+        function = function.func
     return function
 
 

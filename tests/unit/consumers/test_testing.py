@@ -21,7 +21,7 @@ class Bank:
         self.limit = limit
 
 
-@consumer("charge", timeout="50ms")
+@consumer("charge")
 async def charge(event: OrderPlaced, bank: Bank, ctx: Context) -> OrderPaid | None:
     if event.total > bank.limit:
         raise Declined(f"{bank.limit} is the limit")
