@@ -180,7 +180,7 @@ class Writing(Generic[S]):
                 timeout_seconds=self._patience_seconds,
             )
         except DurabilityNotReached as error:
-            self.receipt = error.receipt if isinstance(error.receipt, Receipt) else None
+            self.receipt = error.receipt
             raise
         if self.receipt.version != version + len(self._new):
             await self._load()  # ids of the caller's that were stored before: the state has these events elsewhere

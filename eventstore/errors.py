@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from eventstore.envelope import Receipt
 from infrastructure.errors import EventStoreError, Unavailable
 
 __all__ = [
@@ -176,19 +177,22 @@ class Overloaded(EventStoreError):
 
 
 class DurabilityNotReached(EventStoreError):
-    """Written, but not as durable as asked within the time. `receipt` tells where; `receipts` has one for each stream
-    of an `append_many`, `receipt` is then the last. Repeating the append is safe."""
+    """Written, but not as durable as asked within the time. `receipts` tells where, one for each stream that the call
+    wrote to; `receipt` is the last. Repeating the append is safe."""
 
     code = "durability-not-reached"
 
-    def __init__(self, receipt: object, level: str, receipts: tuple[object, ...] = ()) -> None:
-        self.receipt, self.level = receipt, level
-        self.receipts = receipts or (receipt,)
+    def __init__(self, receipts: tuple[Receipt, ...], level: str) -> None:
+        self.receipts, self.level = receipts, level
         super().__init__(
             f"written, but {level} was not reached in time",
             remedy="repeat the append with the same ids, or look at the replicas: eventstore doctor",
-            facts={"receipt": receipt, "level": level},
+            facts={"receipt": self.receipt, "level": level},
         )
+
+    @property
+    def receipt(self) -> Receipt:
+        return self.receipts[-1]
 
 
 class EventsMissing(EventStoreError):

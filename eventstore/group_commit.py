@@ -166,7 +166,7 @@ class Lane:
     def _settle(self, call: Call, reply: Sequence[Reply], reached: bool) -> None:
         for waiter, outcome in zip(call.waiters, outcomes([w.append for w in call.waiters], reply), strict=True):
             if not reached and not isinstance(outcome, EventStoreError):
-                waiter.settle(DurabilityNotReached(outcome[-1], self._log.durability.level, outcome))
+                waiter.settle(DurabilityNotReached(outcome, self._log.durability.level))
             else:
                 waiter.settle(outcome)
 

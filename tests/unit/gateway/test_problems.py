@@ -73,7 +73,7 @@ def test_a_problem_has_the_members_of_the_interface_and_the_facts() -> None:
 
 def test_times_and_receipts_among_the_facts_have_their_shapes() -> None:
     receipt = Receipt("order-42", 1, 3, 17, 1, 1_000_000, (uuid4(),))
-    assert problem_object(DurabilityNotReached(receipt, "fsync"))["receipt"] == wire.receipt(receipt)
+    assert problem_object(DurabilityNotReached((receipt,), "fsync"))["receipt"] == wire.receipt(receipt)
     assert problem_object(ClockDrift("order-42", 2_000_000, 0))["cause_at"] == "1970-01-01T00:00:02.000000Z"
 
 
