@@ -1,6 +1,9 @@
 """Which names are possible, and where a name leads."""
 
+from bisect import bisect
+from collections import Counter
 from itertools import count
+from math import ceil
 from typing import Any
 
 import pytest
@@ -63,6 +66,14 @@ def test_the_tag_of_a_partition_has_the_smallest_number_that_leads_to_its_slots(
     for partition, tag in enumerate(hash_tags(partitions)):
         low, high = partition * SLOTS // partitions, (partition + 1) * SLOTS // partitions
         assert tag == next(t for k in count() if low <= slot_of(t := f"log.{partition}.{k}") < high)
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5, 6, 12, 17])
+@pytest.mark.parametrize("partitions", [6, 12, 16, 64, 1_024])
+def test_the_fullest_node_has_one_partition_more_at_most_than_it_must_have(partitions: int, nodes: int) -> None:
+    borders = [SLOTS * node // nodes for node in range(nodes)]
+    held = Counter(bisect(borders, slot_of(tag)) for tag in hash_tags(partitions))
+    assert max(held.values()) <= ceil(partitions / nodes) + 1
 
 
 @given(st.text(st.characters(codec="utf-8", categories=["L", "N"], include_characters="{}:-"), min_size=1))
