@@ -12,6 +12,8 @@ from infrastructure.connect import Command, Redis, Reply, refusal
 
 # Where every write is synced before its reply goes out, no waiting is needed; but that may be changed under way.
 SYNCED: Command = ("CONFIG", "GET", "appendonly", "appendfsync")
+# Whatever is answered is no level: a promise of the merged order must be as durable as an append, also for a reader.
+NEVER: Command = ("PING",)
 _SYNCS = {(b"appendonly", b"yes"), (b"appendfsync", b"always")}
 
 
@@ -40,9 +42,20 @@ class Durability(Struct, frozen=True):
         return () if self.wait is None else (self.wait,)
 
 
-async def choose(redis: Redis, servers: Sequence[Facts], wanted: str | None, timeout_seconds: float) -> Durability:
+async def choose(
+    redis: Redis, servers: Sequence[Facts], wanted: str | None, timeout_seconds: float, *, read_only: bool = False
+) -> Durability:
     """The level asked for; without one, what the servers give. A level that they cannot give, or whose command this
-    user may not run, is refused."""
+    user may not run, is refused; with `read_only` it is one that is never reached."""
+    try:
+        return await _tried(redis, servers, wanted, timeout_seconds)
+    except Unavailable:
+        if not read_only or wanted is None:
+            raise
+    return Durability(wanted, NEVER)
+
+
+async def _tried(redis: Redis, servers: Sequence[Facts], wanted: str | None, timeout_seconds: float) -> Durability:
     level = _chosen(servers, wanted, timeout_seconds)
     if level.wait is not None and level.wait != SYNCED:
         trial = ("WAIT", 0, 1) if level.wait[0] == "WAIT" else ("WAITAOF", 0, 0, 1)

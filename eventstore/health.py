@@ -22,6 +22,7 @@ from infrastructure.tasks import together
 
 __all__ = ["Check", "check", "refuse_unsafe"]
 
+_OF_APPENDS = {"durability", "persistence"}  # what an append is promised, and what refuses it: nothing to who reads
 _RANK = {"ok": 0, "WARN": 1, "FAIL": 2}
 
 logger = structlog.get_logger(__name__)
@@ -43,12 +44,13 @@ async def check(redis: Redis, settings: Settings, servers: Sequence[Facts] | Non
     return checks
 
 
-def refuse_unsafe(checks: Sequence[Check]) -> None:
-    """Logs each WARN; raises Unavailable, or LogDamaged, that names each FAIL and what mends it."""
+def refuse_unsafe(checks: Sequence[Check], *, read_only: bool = False) -> None:
+    """Logs each WARN; raises Unavailable, or LogDamaged, that names each FAIL and what mends it. With `read_only` a
+    FAIL that concerns appends alone is logged too."""
+    failed = [each for each in checks if each.status == "FAIL" and not (read_only and each.name in _OF_APPENDS)]
     for each in checks:
-        if each.status == "WARN":
+        if each.status != "ok" and each not in failed:
             logger.warning("server_check", check=each.name, detail=each.detail, fix=each.fix)
-    failed = [each for each in checks if each.status == "FAIL"]
     if failed:
         raise _refusal(failed)
 

@@ -107,15 +107,18 @@ def _at(error: InvalidEvent, entry: Entry) -> InvalidEvent:
     )
 
 
-async def open_log(redis: Redis, settings: Settings, types: EventTypes, servers: Sequence[Facts]) -> Log:
+async def open_log(
+    redis: Redis, settings: Settings, types: EventTypes, servers: Sequence[Facts], *, read_only: bool = False
+) -> Log:
     """Opens the log under the prefix of the settings; makes it where there is none. `servers` is what they have said of
-    themselves just now."""
+    themselves just now. With `read_only` a durability that they cannot give is no reason to refuse."""
     limits = settings.eventstore
     _check_prefix(limits.prefix)
     partitions, window_us = await _fixed(redis, limits)
     keys = Keys(limits.prefix, partitions)
     await together([partial(_make_partition, redis, keys, partition) for partition in range(partitions)])
-    level = await durability.choose(redis, servers, limits.durability, settings.redis.socket_timeout_seconds / 2)
+    seconds = settings.redis.socket_timeout_seconds / 2
+    level = await durability.choose(redis, servers, limits.durability, seconds, read_only=read_only)
     return Log(redis, keys, partitions, window_us, level, types, limits)
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from eventstore import append, audit, decide, read, snapshots
 from eventstore.append import Cause, StreamAppend
-from eventstore.arguments import append_timeout, may_be
+from eventstore.arguments import append_timeout, may_be, must_be_flags
 from eventstore.cursor import Cursor
 from eventstore.decide import Decided, Decider, Turns, Writing
 from eventstore.envelope import Metadata, NewEvent, Receipt, RecordedEvent, Untyped
@@ -51,11 +51,18 @@ class EventStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
+        cls,
+        url: str | None = None,
+        *,
+        types: Iterable[type[Struct]] = (),
+        settings: Settings | None = None,
+        read_only: bool = False,
     ) -> AsyncIterator["EventStore"]:
         """Opens the log of `url`, else of the settings (REDIS_URL ...), else of the embedded server, which it starts
         where none runs. Makes the log if there is none. A server that may lose events is refused; of a user who may
-        only read, the appends are. Leaving waits for the appends under way, takes no more, and ends the subscriptions.
+        only read, the appends are. With `read_only` they are too, and the log also opens where the server cannot give
+        the durability that appends are to have, such as `replicas:1` while the replica is away. Leaving waits for the
+        appends under way, takes no more, and ends the subscriptions.
         With the setting `strict_types` only events of these `types` are appended, and of those that a fold names.
         Raises Unavailable, SettingsError, EventTypeError, LogDamaged."""
         if url and settings:
@@ -63,16 +70,19 @@ class EventStore:
                 "url and settings are given", field="url", remedy="give one; settings have a redis.url"
             )
         may_be(str, "redis://HOST:PORT, or None for that of the settings", url=url)
+        must_be_flags(read_only=read_only)
         may_be(Settings, "infrastructure.settings.Settings(...), or None: environment and file", settings=settings)
         chosen = settings or load_settings(overrides={"redis.url": url} if url else None)
         known = EventTypes(types, strict=chosen.eventstore.strict_types)
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(serve(chosen))
             servers = await look(redis, chosen)
-            refuse_unsafe(checks := await check(redis, chosen, servers))
-            log = await open_log(redis, chosen, known, servers)
+            checks = await check(redis, chosen, servers)
+            reads = read_only or only_reads(checks)
+            refuse_unsafe(checks, read_only=reads)
+            log = await open_log(redis, chosen, known, servers, read_only=reads)
             spawn = await stack.enter_async_context(owned_tasks())
-            store = cls(log, NoWriters() if only_reads(checks) else GroupCommit(log, spawn))
+            store = cls(log, NoWriters(by_choice=read_only) if reads else GroupCommit(log, spawn))
             stack.push_async_callback(store._close)
             yield store
 

@@ -31,6 +31,7 @@ from eventstore.epochs import LostEvents, Observer
 from eventstore.errors import DurabilityNotReached, EventStoreError, OutcomeUnknown, Overloaded, Unavailable
 from eventstore.filters import Filter
 from eventstore.log import Log
+from eventstore.no_writers import promises_refused
 from eventstore.pages import PartitionPage, ask, partition_page
 from eventstore.spans import NO_BOUND
 from eventstore.wakeup import Reader, Wakeup
@@ -304,7 +305,10 @@ class Subscription:
         newest = merge.newest(s.lane for s in self._sources)
         time = newest[0]
         lagging = [s for s in self._sources if not s.behind and s.lane.known < newest]
-        answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
+        try:
+            answers = await together([partial(promise, self._log, s.partition, time) for s in lagging])
+        except Unavailable as error:
+            raise (promises_refused() if error.reason == "permission" else error) from error.__cause__
         for source, answer in zip(lagging, answers, strict=True):
             source.take_promise(*answer)
 

@@ -41,11 +41,16 @@ class SyncEventStore:
     @classmethod
     @contextmanager
     def open(
-        cls, url: str | None = None, *, types: Iterable[type[Struct]] = (), settings: Settings | None = None
+        cls,
+        url: str | None = None,
+        *,
+        types: Iterable[type[Struct]] = (),
+        settings: Settings | None = None,
+        read_only: bool = False,
     ) -> Iterator["SyncEventStore"]:
         """`EventStore.open`, in a thread of its own that ends with the block. Leaving waits for the appends under way,
         those of other threads too; by Ctrl-C it cancels them."""
-        with loop_thread(EventStore.open(url, types=types, settings=settings)) as (loop, store):
+        with loop_thread(EventStore.open(url, types=types, settings=settings, read_only=read_only)) as (loop, store):
             yield cls(loop, store)
 
     def append(

@@ -31,7 +31,7 @@ async def audit(*, limit: int | None = None, flags: TimeFlags = TIMED) -> None:
 
     session = Session(flags)
     most, shown = session.limit(positive(limit, field="--limit")), 0
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         entries = actions.audit_entries(store, limit=most)
         if session.json:
             async for entry in entries:

@@ -66,7 +66,7 @@ async def export(
     written = 0
     quiet = out is None and session.on_terminal
     with session.progress("exporting") as progress, stopping_on_signals() as stop, _opened(out) as file:
-        async with session.store() as store:
+        async with session.store(read_only=True) as store:
             lines = actions.export_events(
                 store,
                 where=None if where == Filter() else where,

@@ -52,7 +52,7 @@ async def jobs(id: str | None = None, /, *, limit: int | None = None, flags: Tim
         await show(id, flags=flags)
         return
     most = session.limit(positive(limit, field="--limit"))
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         found = await actions.list_jobs(store, limit=most)
     if session.json:
         for each in found:
@@ -79,7 +79,7 @@ async def show(id: str, /, *, flags: TimeFlags = TIMED) -> None:  # noqa: A002
     from gateway import actions
 
     session = Session(flags)
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         job = await actions.show_job(store, id)
     _print(session, job)
 

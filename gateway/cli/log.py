@@ -19,7 +19,7 @@ async def log(*, flags: TimeFlags = TIMED) -> None:
     from gateway import actions
 
     session = Session(flags)
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         found = await actions.describe_log(store)
     if session.json:
         session.show_json(found)

@@ -54,7 +54,7 @@ async def read(
     most = session.limit(positive(limit, field="--limit"))
     more = most is not None and limit is None
     wanted = most + 1 if most is not None and more else most
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         events = actions.read_stream(store, stream, from_version=from_, backwards=backwards, limit=wanted)
         shown = 0
         if session.json:

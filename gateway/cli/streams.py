@@ -41,7 +41,7 @@ async def streams(
 
     session = Session(flags)
     most = session.limit(positive(limit, field="--limit"))
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         wanted = most + 1 if most is not None and limit is None else most
         found = await actions.streams(store, category=category, limit=wanted)
     if session.json:

@@ -69,7 +69,7 @@ async def tail(
     start = None if since is None else parse_moment(since, field="--since")
     idle = None if until_idle is None else seconds_of(until_idle, field="--until-idle")
     most = positive(limit, field="--limit")
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         events = await actions.follow(store, where=where, order=order, since=start)
         async with aclosing(events):
             await _print(session, events, idle, most)

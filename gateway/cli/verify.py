@@ -31,7 +31,7 @@ async def verify(*, flags: ServerFlags = SERVER) -> int:
             checked = done
             progress.show(done, total)
 
-        async with session.store() as store:
+        async with session.store(read_only=True) as store:
             found = await actions.check_log(store, on_progress=told)
     if session.json:
         for each in found:

@@ -29,11 +29,11 @@ def settings_of(where: Server | RedisSettings, **log: Any) -> Settings:
 
 @asynccontextmanager
 async def open_store(
-    where: Server | RedisSettings, *, types: Sequence[type[Struct]] = (Noted,), **log: Any
+    where: Server | RedisSettings, *, types: Sequence[type[Struct]] = (Noted,), read_only: bool = False, **log: Any
 ) -> AsyncIterator[EventStore]:
     """A log. On a shared server its keys go when the block ends."""
     settings = settings_of(where, **log)
-    async with EventStore.open(settings=settings, types=types) as store:
+    async with EventStore.open(settings=settings, types=types, read_only=read_only) as store:
         yield store
     if isinstance(where, Server):
         keys = where.admin("KEYS", f"{settings.eventstore.prefix}:*")

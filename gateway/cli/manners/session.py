@@ -55,12 +55,12 @@ class Session:
         return effective(file=self.flags.config, overrides=self._overrides())
 
     @asynccontextmanager
-    async def store(self, types: Iterable[type[Any]] = ()) -> "AsyncIterator[EventStore]":
-        """The log, open. Logs of the packages below go to stderr."""
+    async def store(self, types: Iterable[type[Any]] = (), *, read_only: bool = False) -> "AsyncIterator[EventStore]":
+        """The log, open. Logs of the packages below go to stderr. `read_only`: the command appends nothing."""
         from eventstore.store import EventStore
 
         self.configure_logs()
-        async with EventStore.open(settings=self.settings(), types=types) as store:
+        async with EventStore.open(settings=self.settings(), types=types, read_only=read_only) as store:
             yield store
 
     def configure_logs(self) -> None:

@@ -3,12 +3,14 @@
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from uuid import uuid4
 
 import pytest
 
 from eventstore import DurabilityNotReached, InvalidRequest, NewEvent, Unavailable
+from eventstore.subscribe import promise
+from eventstore.verify import verify
 from infrastructure.server_program import find_program
 from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
@@ -18,6 +20,7 @@ from tests.support.stores import Noted, open_store
 pytestmark = pytest.mark.anyio
 
 SHORT_SECONDS = 1.0
+SYNCED_LATE = ["--appendonly", "yes", "--appendfsync", "everysec"]
 NEWER = [find_program(), *newer_servers()]
 
 
@@ -131,3 +134,28 @@ async def test_a_user_who_may_not_wait_is_refused_at_start() -> None:
             async with open_store(server, durability="replicas:1"):
                 pass
     assert refused.value.reason == "permission"
+
+
+@pytest.mark.parametrize(
+    ("durability", "args"),
+    [("replicas:1", []), ("replicas:1", ["--min-replicas-to-write", "1"]), ("fsync", []), ("fsync", SYNCED_LATE)],
+)
+async def test_who_only_reads_needs_no_durability(durability: str, args: list[str]) -> None:
+    """C07: while the replica is away, or the disk does not keep what appends are to be promised."""
+    async with redis_server() as server, open_store(server.settings) as writer:
+        receipt = await writer.append("order-1", [Noted(1)])
+        for name, value in zip(args[::2], args[1::2], strict=True):
+            server.admin("CONFIG", "SET", name.removeprefix("--"), value)
+        with pytest.raises(Unavailable, match="durability"):
+            async with open_store(server.settings, durability=durability):
+                pass
+        async with open_store(server.settings, durability=durability, read_only=True) as reader:
+            assert [event.data for event in [e async for e in reader.read("order-1")]] == [Noted(1)]
+            assert await verify(reader.log) == []
+            async with aclosing(reader.subscribe()) as events:
+                assert (await anext(events)).id == receipt.ids[0]
+            with pytest.raises(Unavailable, match="read_only=True") as caught:
+                await reader.append("order-1", [Noted(2)])
+            assert (caught.value.reason, caught.value.maybe_ran) == ("permission", False)
+            with pytest.raises(Unavailable, match=r"has not reached|NOREPLICAS"):  # it would be less than an append
+                await promise(reader.log, receipt.partition, 0)

@@ -177,9 +177,10 @@ async def test_a_reader_of_the_reference_reads_everything_and_appends_nothing(ma
                     await refused
                 assert (caught.value.reason, caught.value.maybe_ran) == ("permission", False)
             async with aclosing(reader.subscribe(order="total")) as following:
-                with pytest.raises(Unavailable, match=r"run this command|hset") as caught, anyio.fail_after(10):
+                with pytest.raises(Unavailable, match=r"a promise, which needs hset$") as caught, anyio.fail_after(10):
                     await anext(following)  # which wants promises of the other partitions
-            assert caught.value.reason == "permission"
+            assert (caught.value.reason, caught.value.maybe_ran) == ("permission", False)
+            assert "--order partition" in str(caught.value.remedy)
         rights = {check.name: check for check in await actions.check_server(reading)}["rights"]
         assert (rights.status, rights.detail) == ("WARN", "this user may read, and not append")
         assert rights.fix == "ACL SETUSER <user> +hset +rpush +unlink +xadd +xgroup, if it is to append"

@@ -45,6 +45,18 @@ def test_a_wrong_password_is_looked_for_in_the_url_too(cli: Command, server: Ser
     assert "  hint:  check redis.username and redis.password, or user and password in the URL\n" in wrong.err
 
 
+def test_what_only_reads_needs_no_replica_and_what_appends_is_refused(cli: Command) -> None:
+    cli.ok("publish", "order-42", "OrderPlaced", '{"total": 99}')
+    away = {"EVENTSTORE_DURABILITY": "replicas:1"}
+    tail = ("tail", "--since", "-1h", "--limit", "1")
+    for command in (tail, ("streams",), ("verify",)):
+        cli.ok(*command, **away)
+    refused = cli.run("publish", "order-42", "OrderPlaced", '{"total": 1}', **away)
+    assert refused.code == 5
+    assert "0 replicas connected" in refused.err
+    assert len(cli.ok("--json", "read", "order-42", **away).items) == 1
+
+
 def test_doctor_is_content_with_the_embedded_server(embedded: Command) -> None:
     done = embedded.ok("doctor")
     assert done.out.startswith("ok  server")
