@@ -1,15 +1,18 @@
 """Each error of consumers that a caller may catch, with its facts as attributes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from eventstore.errors import EventStoreError, InvalidRequest, Unavailable
 
 __all__ = [
     "CommitRefused",
+    "DeadLetterNotFound",
     "EventStoreError",
     "GroupNotFound",
     "InvalidConsumer",
     "InvalidRequest",
+    "OrderUnanswered",
     "Stale",
     "Unavailable",
 ]
@@ -47,6 +50,37 @@ class Stale(EventStoreError):
         super().__init__(
             f"the lease of group {group} on partition {partition} is lost: {why}",
             facts={"group": group, "partition": partition, "why": why},
+        )
+
+
+class DeadLetterNotFound(EventStoreError):
+    """No event of the stream fails in that group: it never did, or it has been dealt with."""
+
+    code = "dead-letter-not-found"
+
+    def __init__(self, group: str, stream: str) -> None:
+        self.group, self.stream = group, stream
+        super().__init__(
+            f"no event of {stream} fails in group {group}",
+            field="stream",
+            remedy=f"eventstore dlq list {group}",
+            facts={"group": group, "stream": stream},
+        )
+
+
+class OrderUnanswered(EventStoreError):
+    """Whoever holds the lease has not carried out an order in time, and it was withdrawn. Nothing is lost: the letters
+    are listed as before, or, if it was just being carried out, it has taken effect."""
+
+    code = "outcome-unknown"
+
+    def __init__(self, group: str, streams: Sequence[str], seconds: float) -> None:
+        self.group, self.streams = group, tuple(streams)
+        named = ", ".join(self.streams[:5])
+        super().__init__(
+            f"{len(self.streams)} of the letters of {group} had no answer within {seconds:g} s: {named}",
+            remedy=f"eventstore dlq list {group}, and look at its members: eventstore groups {group}",
+            facts={"group": group, "streams": list(self.streams)},
         )
 
 

@@ -8,7 +8,7 @@ from consumers.errors import GroupNotFound
 from consumers.keys import GroupKeys
 from consumers.lease_calls import Held
 from consumers.orders import pack_order
-from consumers.scripted import ask_durably
+from consumers.scripted import ask, ask_durably
 from consumers.state import Order, Row
 from eventstore.errors import Overloaded
 from eventstore.log import Log
@@ -19,6 +19,7 @@ MOST_ORDERS = 1_000
 """Of a group in one partition, those included whose outcome was not fetched: every commit reads them all."""
 _order = lua.load("consumers", "order")
 _pause = lua.load("consumers", "pause")
+_withdraw = lua.load("consumers", "withdraw")
 
 
 class Given(Struct, frozen=True):
@@ -51,17 +52,23 @@ async def take_outcomes(log: Log, keys: GroupKeys, order_ids: Sequence[str]) -> 
     if not order_ids:
         return {}
     (texts,) = await replies(log.redis, keys.orders, ("HMGET", keys.orders, *order_ids))
-    known = zip(order_ids, texts, strict=True)
-    outcomes = {order_id: text.startswith(b"=done") for order_id, text in known if text and text[:1] == b"="}
+    outcomes = _outcomes(order_ids, texts)
     if outcomes:
         await replies(log.redis, keys.orders, ("HDEL", keys.orders, *outcomes))
     return outcomes
 
 
-async def withdraw(log: Log, keys: GroupKeys, order_ids: Sequence[str]) -> None:
-    """Nobody waits for these any more. One that its holder is just carrying out is still carried out."""
-    if order_ids:
-        await replies(log.redis, keys.orders, ("HDEL", keys.orders, *order_ids))
+async def withdraw(log: Log, keys: GroupKeys, order_ids: Sequence[str]) -> dict[str, bool]:
+    """Nobody waits for these any more. One that its holder is just carrying out is still carried out. Returns what has
+    become of those that were dealt with before, as `take_outcomes` does. Raises Unavailable."""
+    if not order_ids:
+        return {}
+    return _outcomes(order_ids, await ask(log, _withdraw, [keys.orders], order_ids))
+
+
+def _outcomes(order_ids: Sequence[str], texts: Sequence[bytes | None]) -> dict[str, bool]:
+    known = zip(order_ids, texts, strict=True)
+    return {order_id: text.startswith(b"=done") for order_id, text in known if text and text[:1] == b"="}
 
 
 async def pause(log: Log, keys: GroupKeys, why: str) -> None:
