@@ -154,7 +154,7 @@ def _made(opened: Opened, done: Ingested, files: Mapping[str, FileState], checke
         part=opened.part,
         new_revisions=done.revisions,
         new_events=done.events,
-        files=len(files),
+        files=sum(path.startswith(opened.part) for path in files),
         documents=checked.documents,
         links=checked.links,
         external=checked.external,

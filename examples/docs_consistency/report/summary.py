@@ -14,7 +14,8 @@ KINDS = {
 
 
 class Report(Struct, frozen=True):
-    """Everything that a run has to say. `new_events` were appended by this run; `files` are in the read model."""
+    """Everything that a run has to say. `new_events` were appended by this run, for all of the checkout; `files`,
+    `documents` and all that follows are of the `part` of it that was looked at (`docs/`; empty: all)."""
 
     source: str
     commit: str | None

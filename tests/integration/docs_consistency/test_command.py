@@ -79,6 +79,16 @@ async def test_a_run_ingests_checks_and_reports(command: Command, made: Checkout
     assert "2 findings in 1 document." in out.decode()
 
 
+async def test_the_report_on_a_folder_of_the_checkout_counts_what_lies_in_it(command: Command, made: Checkout) -> None:
+    for name in ("part/a.md", "part/deep/b.md", "part/c.txt", "partly.md"):
+        made.write(name, "# A\n\n[b](deep/b.md)\n")
+    made.commit()
+    found = command.report(made.folder / "part")
+    assert (found["part"], found["files"], found["documents"]) == ("part/", 3, 2)
+    whole = command.report(made.folder)
+    assert (whole["part"], whole["files"]) == ("", made.tree().count(b"\0"))
+
+
 async def test_what_the_server_is_warned_of_is_not_in_the_report(command: Command, made: Checkout) -> None:
     async with redis_server() as server:  # without maxmemory, which is warned of
         command.on(server)
