@@ -21,7 +21,7 @@ local head, lease = look_at_lease(head_key, control_key)
 if not head[3] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
-local this = owner .. ' ' .. term .. ' ' .. epoch
+local this = table.concat({ owner, term, epoch, offset, ARGV[6], mute }, ' ')
 if lease[11] == this then -- the acknowledgement was lost
   written_first(control_key)
   redis.call('HSET', control_key, 'moved', this)

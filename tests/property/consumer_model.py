@@ -223,7 +223,8 @@ class GroupModel:
     # ---- what operators do ----
 
     def rewind(self, call: Rewind) -> None:
-        this = f"{call.token.owner} {call.token.term} {call.token.epoch}"
+        (epoch, position), token = call.offset, call.token
+        this = f"{token.owner} {token.term} {token.epoch} {epoch}-{position} {call.fin} {int(call.mute)}"
         if self.moved == this:
             return
         self._check(call.token)

@@ -60,9 +60,9 @@ class Holding:
         """An effect that shows how often it was carried out."""
         return Effect("HINCRBY", self.effect_key(name), ("n", 1))
 
-    async def rewound(self, position: int, **changes: Any) -> "Holding":
+    async def rewound(self, position: int, fin: int = 0, **changes: Any) -> "Holding":
         """A replay from a position on; the lease, which it ends, is taken again."""
-        call = Rewind(self.token, self.place(position), 0, **changes)
+        call = Rewind(self.token, self.place(position), fin, **changes)
         await rewind(self.store.log, self.keys, call)
         return await held(self.store, self.token.owner, group=self.keys.group)
 

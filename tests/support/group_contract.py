@@ -1,0 +1,115 @@
+"""What the scripts of groups promise, whatever server they run on: one function a promise, on a store that is new, has
+one partition, and events 1 to 6 of the stream order-1."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from consumers.commit_call import rewind
+from consumers.errors import CommitRefused, Stale
+from consumers.lease_calls import Held, acquire, release, renew
+from consumers.order_calls import give_order, pause, take_outcomes
+from consumers.state import Effect, Order, Outgoing, Rewind, Row
+from eventstore import EventStore
+from tests.support.holding import LEASE_MS, fields_of, held, redis_group
+from tests.support.servers import Server
+
+Promise = Callable[[Server, EventStore], Awaitable[None]]
+
+
+async def one_holds_the_lease_and_who_lost_it_is_told(server: Server, store: EventStore) -> None:
+    ada = await held(store, "ada")
+    assert isinstance(await acquire(store.log, ada.keys, "bob", LEASE_MS), Held)
+    assert (await renew(store.log.redis, ada.keys, ada.token, LEASE_MS)).now_ms >= ada.stored.now_ms
+    bob = await held(store, "bob", force=True)
+    assert bob.token.term > ada.token.term
+    for call in (ada.commit(1), renew(store.log.redis, ada.keys, ada.token, LEASE_MS)):
+        with pytest.raises(Stale):
+            await call
+    assert await release(store.log, bob.keys, bob.token)
+
+
+async def all_of_a_commit_is_written_once(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    call = holding.call(
+        4,
+        {"order-1": Row(5), "order-2": holding.retrying(2, 1)},
+        failures={"order-2": b"{}"},
+        out=(Outgoing(0, "mail-1", b"e" * 30, 1, "N"),),
+        effects=(holding.counted("n"),),
+    )
+    for _ in range(2):
+        reply = await holding.send(call)
+        assert (reply.gone, reply.fin, reply.head) == (frozenset({"order-1"}), 4, 6)
+    assert fields_of(server, holding.effect_key("n")) == {"n": "1"}
+    assert server.admin("XLEN", holding.keys.out) == 1
+
+
+async def the_redis_group_shows_offset_lag_and_failures(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    await holding.commit(4, {"order-1": holding.retrying(1, 1, 2), "order-2": holding.parked(2, 1)})
+    shown = {"offset": 4, "lag": 2, "pending": {1: ("retrying", 2), 2: ("parked", 8)}}
+    assert redis_group(server, holding.keys) == shown
+    server.admin("XGROUP", "DESTROY", holding.keys.log, "g")
+    await holding.commit(4)
+    assert redis_group(server, holding.keys) == shown
+    await holding.rewound(1)
+    assert redis_group(server, holding.keys) == {**shown, "offset": 1, "lag": 5}
+
+
+async def what_cannot_be_carried_out_refuses_the_whole_commit(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    key = holding.effect_key("n")
+    await holding.commit(1, effects=(Effect("SET", key, ("text",)),))
+    for wrong in (Effect("INCRBY", key, (1,)), Effect("ZADD", key, (1.5, "a")), Effect("HSET", key, ("a", 1))):
+        with pytest.raises(CommitRefused):
+            await holding.commit(2, {"order-1": holding.parked(2, 2)}, effects=(wrong,))
+    numbers = (Effect("DEL", key), Effect("INCRBY", key, (2**53 + 1,)), Effect("INCRBY", key, (1,)))
+    await holding.commit(2, effects=numbers)
+    assert server.admin("GET", key) == str(2**53 + 2).encode()
+    assert fields_of(server, holding.keys.detached) == {}
+
+
+async def orders_and_pauses_reach_the_holder(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    order = Order("o1", "discard", "order-1", 2)
+    assert (await give_order(store.log, holding.keys, order)).held is not None
+    await pause(store.log, holding.keys, "why")
+    reply = await holding.commit(1)
+    assert (reply.orders, reply.paused) == ((order,), "why")
+    await holding.commit(1, taken={"o1": True})
+    assert await take_outcomes(store.log, holding.keys, ["o1"]) == {"o1": True}
+
+
+async def a_replay_goes_back_once(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    await holding.commit(5)
+    for _ in range(2):
+        await rewind(store.log, holding.keys, Rewind(holding.token, holding.place(2), 5, rows={"order-1": Row(2)}))
+    stored = (await held(store, "bob")).stored
+    assert (stored.offset, stored.fin, stored.rows) == (holding.place(2), 5, {"order-1": Row(2)})
+
+
+async def without_memory_leases_and_offsets_go_on(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    server.admin("CONFIG", "SET", "maxmemory", 1)
+    try:
+        await renew(store.log.redis, holding.keys, holding.token, LEASE_MS)
+        await holding.commit(3, {"order-1": holding.retrying(1, 1)}, failures={"order-1": b"{}"})
+        with pytest.raises(Exception, match="OOM"):
+            await holding.commit(4, effects=(holding.counted("n"),))
+        assert await release(store.log, holding.keys, holding.token)
+    finally:
+        server.admin("CONFIG", "SET", "maxmemory", 0)
+    assert server.admin("EXISTS", holding.effect_key("n")) == 0
+
+
+CONTRACT: tuple[Promise, ...] = (
+    one_holds_the_lease_and_who_lost_it_is_told,
+    all_of_a_commit_is_written_once,
+    the_redis_group_shows_offset_lag_and_failures,
+    what_cannot_be_carried_out_refuses_the_whole_commit,
+    orders_and_pauses_reach_the_holder,
+    a_replay_goes_back_once,
+    without_memory_leases_and_offsets_go_on,
+)
