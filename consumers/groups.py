@@ -1,6 +1,7 @@
 """What operators do with groups: make, delete, pause and resume them. Whatever is changed is an entry of the audit
 stream: who, what and why."""
 
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 
@@ -19,6 +20,7 @@ from eventstore.jobs import WrongState
 from eventstore.log import Log
 from eventstore.names import plain_name
 from eventstore.store import EventStore
+from eventstore.wire import rfc3339
 from infrastructure import lua
 from infrastructure.patience import replies
 from infrastructure.tasks import together
@@ -53,8 +55,8 @@ async def create_group(
             facts={"group": group},
         )
     shape = await describe_group(store, group)  # before the entry below lies ahead of it
-    facts = {"group": group, "start": str(start) if isinstance(start, Cursor) else msgspec.to_builtins(start)}
-    await audit.record(store, who, "group-create", why, facts)
+    told = str(start) if isinstance(start, Cursor) else start.end or rfc3339(start.time(await _server_time(store.log)))
+    await audit.record(store, who, "group-create", why, {"group": group, "start": told})
     return shape
 
 
@@ -88,9 +90,14 @@ async def _delete(log: Log, keys: GroupKeys, *more: str) -> None:
     await ask_durably(log, _delete_group, [keys.log, *keys.all, *more], [keys.group])
 
 
-async def list_groups(store: EventStore) -> list[GroupShape]:
-    """All groups in order of their names. A look at each partition of each."""
-    return [await look_at(store.log, group) for group in await group_names(store.log)]
+async def list_groups(store: EventStore, *, limit: int | None = None) -> list[GroupShape]:
+    """The groups in order of their names, the first `limit` of them. Looks at each partition of each. Raises
+    Unavailable, LogDamaged."""
+    found = []
+    for group in (await group_names(store.log))[:limit]:
+        with suppress(GroupNotFound):  # deleted just now
+            found.append(await look_at(store.log, group))
+    return found
 
 
 async def describe_group(store: EventStore, group: str) -> GroupShape:

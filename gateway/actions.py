@@ -8,6 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from consumers import groups
+from consumers.groups import GroupPartitionShape, GroupShape, MemberShape, PausedShape
+from consumers.start import Start
 from eventstore import audit, jobs, transfer, wire
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent
@@ -23,27 +26,38 @@ from eventstore.transfer import Imported, OnProgress
 from eventstore.verify import Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
 from gateway.errors import StreamNotFound
+from gateway.moments import parse_moment
 from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
 from infrastructure.server import serve
 from infrastructure.settings import Settings
 
 __all__ = [
     "AuditShape",
+    "GroupPartitionShape",
+    "GroupShape",
     "JobShape",
     "LogShape",
+    "MemberShape",
     "PartitionShape",
+    "PausedShape",
     "StreamShape",
     "append",
     "audit_entries",
     "cancel_job",
     "check_log",
     "check_server",
+    "create_group",
+    "delete_group",
     "describe_log",
     "export_events",
     "follow",
     "import_events",
+    "list_groups",
     "list_jobs",
+    "pause_group",
     "read_stream",
+    "resume_group",
+    "show_group",
     "show_job",
     "streams",
     "who_am_i",
@@ -185,6 +199,41 @@ def _job_shape(job: Job) -> JobShape:
         error=job.error,
         cancel_requested_by=job.cancel_requested_by,
     )
+
+
+async def list_groups(store: EventStore, *, limit: int | None) -> list[GroupShape]:
+    """The groups in order of their names."""
+    return await groups.list_groups(store, limit=limit)
+
+
+async def show_group(store: EventStore, group: str) -> GroupShape:
+    """Members, leases, lag and failures of a group. Raises GroupNotFound."""
+    return await groups.describe_group(store, group)
+
+
+async def create_group(store: EventStore, group: str, *, start: str, who: str, why: str | None) -> GroupShape:
+    """Makes a group that begins at `start`: earliest, latest, or a time. Raises WrongState if there is one."""
+    match start:
+        case "earliest" | "latest":
+            begin = Start(start)
+        case _:
+            begin = Start(None, parse_moment(start, field="from"))
+    return await groups.create_group(store, group, begin, who=who, why=why)
+
+
+async def delete_group(store: EventStore, group: str, *, force: bool, who: str, why: str | None) -> GroupShape:
+    """What it was. Raises GroupNotFound; WrongState if it has members, unless forced."""
+    return await groups.delete_group(store, group, who=who, why=why, force=force)
+
+
+async def pause_group(store: EventStore, group: str, *, who: str, why: str | None) -> GroupShape:
+    """Nothing of it is handled until it is resumed. Raises GroupNotFound."""
+    return await groups.pause_group(store, group, who=who, why=why)
+
+
+async def resume_group(store: EventStore, group: str, *, who: str, why: str | None) -> GroupShape:
+    """It goes on. Raises GroupNotFound."""
+    return await groups.resume_group(store, group, who=who, why=why)
 
 
 async def audit_entries(store: EventStore, *, limit: int | None) -> AsyncIterator[AuditShape]:

@@ -87,7 +87,7 @@ def _run_command(arguments: list[str]) -> int:
         flags = {"json": "--json" in asked, "verbose": bool({"-v", "--verbose"} & asked), "color": False}
         usage = _usage_error(app, error, words) if isinstance(error, CycloptsError) else error
         return print_error(usage, frozenset(), **flags)
-    return _call(command, bound, lambda: _names(app, words[0]))
+    return _call(command, bound, lambda: _names(app, words))
 
 
 def _check_command(name: str) -> None:
@@ -170,8 +170,12 @@ def _flags(bound: "BoundArguments") -> "Flags | None":
     return next((value for value in bound.arguments.values() if isinstance(value, Flags)), None)
 
 
-def _names(app: "App", name: str) -> frozenset[str]:
-    return frozenset(each for argument in app[name].assemble_argument_collection() for each in argument.names)
+def _names(app: "App", words: list[str]) -> frozenset[str]:
+    """Flags and positionals of a command, of the verb if it is a noun with one."""
+    found = app[words[0]]
+    if len(words) > 1 and not words[1].startswith("-") and words[1] in found:
+        found = found[words[1]]
+    return frozenset(each for argument in found.assemble_argument_collection() for each in argument.names)
 
 
 def _usage_error(app: "App", error: "CycloptsError", words: list[str]) -> Exception:
@@ -181,7 +185,7 @@ def _usage_error(app: "App", error: "CycloptsError", words: list[str]) -> Except
     from gateway.errors import BadRequest
 
     command = words[0]
-    known = _names(app, command)
+    known = _names(app, words)
     for flag in (word.partition("=")[0] for word in words):
         if flag in ALL and flag not in known:
             return BadRequest(f"{flag} has no effect on {command}", field=flag, remedy="leave it out")

@@ -17,38 +17,44 @@ MOST = 200
 
 def stream_names(context: Any) -> list[str]:
     """For `Parameter(completer=...)` of a stream."""
-    return sorted(_names(context.incomplete))
+    return sorted(_names(context.incomplete, "i", "list"))
+
+
+def group_names(context: Any) -> list[str]:
+    """For `Parameter(completer=...)` of a consumer group."""
+    return sorted({name.partition(":")[0] for name in _names(context.incomplete, "g", "hash")})
 
 
 def categories(context: Any) -> list[str]:
     """For `Parameter(completer=...)` of a category."""
-    return sorted({name.partition("-")[0] for name in _names(context.incomplete)})
+    return sorted({name.partition("-")[0] for name in _names(context.incomplete, "i", "list")})
 
 
-def _names(beginning: str) -> set[str]:
-    """The real client takes longer to import than may be waited here, so this one speaks for itself: a few commands,
-    written and parsed by hiredis."""
+def _names(beginning: str, kind: str, of_type: str) -> set[str]:
+    """What stands behind `kind` in the keys of a type: `i` in lists are streams, `g` in hashes groups. The real client
+    takes longer to import than may be waited here, so this one speaks for itself: a few commands, written and parsed by
+    hiredis."""
     found: set[str] = set()
     with suppress(Exception):  # whatever it is: there is nobody to tell in the middle of a command line
-        for name in _asked(beginning):
+        for name in _asked(beginning, kind, of_type):
             found.add(name)
             if len(found) >= MOST:
                 break
     return found
 
 
-def _asked(beginning: str) -> Iterator[str]:
+def _asked(beginning: str, kind: str, of_type: str) -> Iterator[str]:
     from infrastructure.settings import load_settings
 
     until = time.monotonic() + WITHIN_SECONDS
     settings = load_settings()
-    pattern = f"{settings.eventstore.prefix}:{{log.*}}:i:{_quoted(beginning)}*"
+    pattern = f"{settings.eventstore.prefix}:{{log.*}}:{kind}:{_quoted(beginning)}*"
     with _Line(settings, until) as line:
         cursor = b"0"
         while True:
-            cursor, keys = line.ask("SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "list")
+            cursor, keys = line.ask("SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", of_type)
             for key in keys:
-                name = key.decode().split("}:i:", 1)[1]
+                name = key.decode().split(f"}}:{kind}:", 1)[1]
                 if not name.startswith("$"):
                     yield name
             if cursor == b"0":

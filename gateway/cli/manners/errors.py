@@ -22,6 +22,8 @@ _FLAGS = {
     "type": "TYPE",
     "data": "DATA",
     "job": "ID",
+    "group": "GROUP",
+    "from": "--from",
     "metadata.correlation_id": "--correlation",
     "metadata.causation_id": "--causation",
     "metadata.actor": "--actor",

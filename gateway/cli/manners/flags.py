@@ -1,6 +1,7 @@
 """The flags that commands share. A command takes the class that has the flags with an effect on it, and no others."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,7 +63,8 @@ ALL = WITH_VALUE | WITHOUT_VALUE
 
 
 def behind_command(arguments: list[str]) -> list[str]:
-    """The arguments with the shared flags that stand before the command moved behind it: they work at both places."""
+    """The arguments with the shared flags that stand before the command moved behind it, which may be a noun and a
+    verb, and what it acts on: they work at both places."""
     leading = 0
     while leading < len(arguments) and arguments[leading].startswith("-"):
         name, given, _ = arguments[leading].partition("=")
@@ -71,7 +73,8 @@ def behind_command(arguments: list[str]) -> list[str]:
         leading += 2 if name in WITH_VALUE and not given else 1
     if leading >= len(arguments):
         return arguments
-    return [arguments[leading], *arguments[:leading], *arguments[leading + 1 :]]
+    words = list(takewhile(lambda word: not word.startswith("-"), arguments[leading:])) or [arguments[leading]]
+    return [*words, *arguments[:leading], *arguments[leading + len(words) :]]
 
 
 PLAIN, SERVER, TIMED = Flags(), ServerFlags(), TimeFlags()

@@ -11,6 +11,8 @@ _STYLES: dict[str, Style] = {
     "running": "good",
     "WARN": "warn",
     "stalled": "warn",
+    "paused": "warn",
+    "incomplete": "bad",
     "cancelled": "warn",
     "FAIL": "bad",
     "failed": "bad",

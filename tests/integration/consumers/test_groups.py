@@ -1,7 +1,6 @@
 """Groups as operators see and change them, on a real server."""
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +8,6 @@ from msgspec.structs import replace
 from consumers import lease_calls
 from consumers.commit_call import commit
 from consumers.errors import GroupNotFound
-from consumers.failure import Failure
 from consumers.groups import (
     create_group,
     delete_group,
@@ -21,13 +19,14 @@ from consumers.groups import (
 from consumers.keys import GroupKeys, effect_key, group_keys, home_of
 from consumers.membership import Members, new_member
 from consumers.start import Start, parse_start
-from consumers.state import Commit, Row, RowState, Stored, Token
+from consumers.state import Commit, Row, RowState
 from eventstore import audit
 from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
 from eventstore.partitions import partition_of
 from eventstore.store import EventStore
 from eventstore.wire import rfc3339
+from tests.support.groups import failure_of, take
 from tests.support.monitor import monitored
 from tests.support.servers import Server, redis_cluster, redis_server
 from tests.support.stores import Noted, open_store
@@ -59,12 +58,6 @@ def keys_of(store: EventStore, partition: int) -> GroupKeys:
     return group_keys(store.log.keys, GROUP, partition)
 
 
-async def taken(store: EventStore, partition: int, member: str = ADA.id) -> tuple[Stored, Token]:
-    stored = await lease_calls.acquire(store.log, keys_of(store, partition), member, 60_000)
-    assert isinstance(stored, Stored)
-    return stored, Token(member, stored.term, stored.epoch)
-
-
 async def positions(store: EventStore) -> list[int]:
     return [position for _, position in (await store.heads()).places]
 
@@ -72,24 +65,6 @@ async def positions(store: EventStore) -> list[int]:
 async def audited(store: EventStore) -> list[tuple[str, str, str | None, dict[str, object]]]:
     """(who, what, why, facts) of each entry."""
     return [(e.data.who, e.data.what, e.data.why, e.data.facts) async for e in audit.entries(store)]
-
-
-def failure(version: int, position: int, failed_us: int, *, parked: bool, message: str = "no") -> bytes:
-    return Failure(
-        type="CardDeclined",
-        message=message,
-        traceback="",
-        where="charge.py:31",
-        event_type="Noted",
-        event_id=uuid4(),
-        correlation_id=None,
-        version=version,
-        position=position,
-        first_failed_us=failed_us - 1,
-        failed_us=failed_us,
-        parked=parked,
-        member=ADA.id,
-    ).pack()
 
 
 # ---- create ----
@@ -124,8 +99,11 @@ async def test_a_group_begins_behind_a_cursor(store: EventStore) -> None:
 
 async def test_who_makes_a_group_is_in_the_audit_stream(store: EventStore) -> None:
     await create_group(store, GROUP, LATEST, who="ada", why="new")
-    ((who, what, why, facts),) = await audited(store)
-    assert (who, what, why, facts["group"]) == ("ada", "group-create", "new", GROUP)
+    await create_group(store, "charge-cards", parse_start("2026-11-23T08:00:00Z"), who="bob")
+    assert await audited(store) == [
+        ("ada", "group-create", "new", {"group": GROUP, "start": "latest"}),
+        ("bob", "group-create", None, {"group": "charge-cards", "start": "2026-11-23T08:00:00.000000Z"}),
+    ]
 
 
 async def test_a_group_that_is_there_is_not_made_again(store: EventStore) -> None:
@@ -149,7 +127,7 @@ async def test_lag_is_exact_in_each_partition_and_in_time(store: EventStore) -> 
     await filled(store)
     await create_group(store, GROUP, EARLIEST, who="ada")
     events = [event async for event in store.read_partition(0)]
-    _, token = await taken(store, 0)
+    _, token = await take(store, GROUP, 0, ADA.id)
     place = (events[1].epoch, events[1].position)
     await commit(store.log, keys_of(store, 0), Commit(token, 1, place))
     shape = await describe_group(store, GROUP)
@@ -175,7 +153,7 @@ async def test_a_group_that_has_finished_everything_is_not_behind(store: EventSt
 
 async def test_leases_and_members_are_shown(store: EventStore) -> None:
     await create_group(store, GROUP, EARLIEST, who="ada")
-    stored, _ = await taken(store, 1)
+    stored, _ = await take(store, GROUP, 1, ADA.id)
     member = replace(ADA, partitions=(1,), breaker="open")
     await Members(store.log, GROUP).heartbeat(member)
     shape = await describe_group(store, GROUP)
@@ -208,15 +186,15 @@ async def test_failures_are_counted_and_the_oldest_dead_letter_is_found(store: E
     events = [event async for event in store.read_partition(partition) if event.version == 1]
     *parked, retrying = events
     assert len(parked) >= 2
-    _, token = await taken(store, partition)
+    _, token = await take(store, GROUP, partition, ADA.id)
     rows, failures = {}, {}
     for number, event in enumerate(parked):
         rows[event.stream] = Row(1, RowState.PARKED, 8, 0, 0, f"{event.epoch}-{event.position}")
         failed_us = 1_795_600_000_000_000 - number
         text = '"failed_us":1,"parked":true'  # within a message it tells nothing
-        failures[event.stream] = failure(1, event.position, failed_us, parked=True, message=text)
+        failures[event.stream] = failure_of(event, failed_us, parked=True, message=text)
     rows[retrying.stream] = Row(1, RowState.RETRYING, 3, 9_999, 0, f"{retrying.epoch}-{retrying.position}")
-    failures[retrying.stream] = failure(1, retrying.position, 5, parked=False)
+    failures[retrying.stream] = failure_of(retrying, 5, parked=False)
     place = (events[-1].epoch, events[-1].position)
     await commit(store.log, keys_of(store, partition), Commit(token, 1, place, rows, failures))
     shape = await describe_group(store, GROUP)
@@ -320,7 +298,7 @@ async def test_a_group_with_a_member_is_deleted_only_by_force(store: EventStore)
 
 async def test_a_group_whose_lease_somebody_holds_is_deleted_only_by_force(store: EventStore) -> None:
     await create_group(store, GROUP, EARLIEST, who="ada")
-    await taken(store, 2, "a-member-that-is-not-listed")
+    await take(store, GROUP, 2, "a-member-that-is-not-listed")
     with pytest.raises(WrongState, match="a-member-that-is-not-listed"):
         await delete_group(store, GROUP, who="ada")
     await delete_group(store, GROUP, who="ada", force=True)
@@ -361,7 +339,7 @@ async def test_groups_of_a_cluster_are_made_seen_paused_and_deleted_alike() -> N
         async with open_store(where, partitions=6) as store:
             await filled(store)
             assert (await create_group(store, GROUP, EARLIEST, who="ada")).lag == 24
-            await taken(store, 4)
+            await take(store, GROUP, 4, ADA.id)
             assert [each.held for each in await list_groups(store)] == [1]
             assert (await pause_group(store, GROUP, who="ada")).state == "paused"
             assert (await resume_group(store, GROUP, who="ada")).state == "running"

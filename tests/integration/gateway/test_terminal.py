@@ -198,5 +198,9 @@ def test_bash_completes_commands_flags_and_streams(cli: Command) -> None:
     assert complete("ver") == ["verify"]
     assert "--backwards" in complete("read", "--")
     assert complete("read", "order-") == ["order-42", "order-43"]
+    cli.ok("groups", "create", "mailer")
+    cli.ok("groups", "create", "totals")
+    assert complete("groups", "ma") == ["mailer"]
+    assert complete("groups", "pause", "") == ["mailer", "totals"]
     environment["REDIS_URL"] = "redis://127.0.0.1:1"
     assert "order-42" not in complete("read", "order-")

@@ -101,9 +101,10 @@ def test_cut_never_splits_a_wide_letter() -> None:
 
 
 def test_shared_flags_work_before_the_command_too() -> None:
-    assert behind_command(["--json", "read", "s"]) == ["read", "--json", "s"]
-    assert behind_command(["--url", "redis://h", "-q", "read", "s"]) == ["read", "--url", "redis://h", "-q", "s"]
+    assert behind_command(["--json", "read", "s"]) == ["read", "s", "--json"]
+    assert behind_command(["--url", "redis://h", "-q", "read", "s"]) == ["read", "s", "--url", "redis://h", "-q"]
     assert behind_command(["--time=raw", "read", "--", "--json"]) == ["read", "--time=raw", "--", "--json"]
+    assert behind_command(["--json", "jobs", "show", "7", "-q"]) == ["jobs", "show", "7", "--json", "-q"]
     assert behind_command(["read", "--json"]) == ["read", "--json"]
     assert behind_command(["--url"]) == ["--url"]
     assert behind_command(["--expected", "3", "publish"]) == ["--expected", "3", "publish"]

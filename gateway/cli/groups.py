@@ -1,0 +1,261 @@
+"""eventstore groups"""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from gateway.cli.manners.flags import TIMED, TimeFlags
+from gateway.cli.manners.inputs import positive
+from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.names import group_names
+from gateway.moments import now_us, parse_moment, spell_duration
+
+if TYPE_CHECKING:
+    from gateway.actions import GroupShape
+
+NOTES = """\
+Without a GROUP it lists groups. LAG counts the events behind the offset, the
+streams that wait for a retry or an operator apart; BEHIND BY is how long ago
+the first of them was recorded.
+
+Example:
+
+    eventstore groups"""
+
+CREATE_NOTES = """\
+What lies before counts as finished. Workers make the group themselves if
+there is none; this is for one that is to begin elsewhere.
+
+Example:
+
+    eventstore groups create mailer --from -15m"""
+
+DELETE_NOTES = """\
+Its offset, retries and dead letters are forgotten. The events stay in the log,
+and so does what handlers keep in Redis or elsewhere.
+
+Example:
+
+    eventstore groups delete mailer"""
+
+PAUSE_NOTES = """\
+What is being handled ends, nothing new begins. Members and leases stay.
+
+Example:
+
+    eventstore groups pause mailer --reason "the mail server is down\""""
+
+app = App(name="groups", help_epilogue=NOTES, help_format="plaintext")
+Name = Annotated[str, Parameter(completer=group_names)]
+
+
+@app.default
+async def groups(
+    group: Annotated[str | None, Parameter(completer=group_names)] = None,
+    /,
+    *,
+    limit: int | None = None,
+    flags: TimeFlags = TIMED,
+) -> None:
+    """List consumer groups, or show one.
+
+    Parameters
+    ----------
+    group
+        The group to show.
+    limit
+        At most so many groups.
+    """
+    from gateway import actions
+    from gateway.errors import BadRequest
+
+    session = Session(flags)
+    if group is not None:
+        if limit is not None:
+            raise BadRequest("--limit has no effect on one group", field="--limit", remedy="leave it out")
+        await show(group, flags=flags)
+        return
+    most = session.limit(positive(limit, field="--limit"))
+    async with session.store() as store:
+        found = await actions.list_groups(store, limit=most)
+    if session.json:
+        for each in found:
+            session.show_json(each)
+        return
+    _print_list(session, found)
+    if not found:
+        session.note("no groups yet: a worker makes its own, or eventstore groups create NAME")
+
+
+@app.command(help_epilogue="Example:\n\n    eventstore groups show mailer", help_format="plaintext")
+async def show(group: Name, /, *, flags: TimeFlags = TIMED) -> None:
+    """Show a group: members, leases, lag and failures of each partition.
+
+    Parameters
+    ----------
+    group
+        The group.
+    """
+    from gateway import actions
+
+    session = Session(flags)
+    async with session.store() as store:
+        found = await actions.show_group(store, group)
+    _print_one(session, found)
+
+
+@app.command(help_epilogue=CREATE_NOTES, help_format="plaintext")
+async def create(
+    group: str,
+    /,
+    *,
+    start: Annotated[str, Parameter(name="--from", allow_leading_hyphen=True)] = "earliest",
+    reason: str | None = None,
+    flags: TimeFlags = TIMED,
+) -> None:
+    """Make a group that begins at a place in the log.
+
+    Parameters
+    ----------
+    group
+        Its name.
+    start
+        earliest, latest, or a time: RFC 3339, epoch microseconds, or -15m for 15 minutes ago.
+    reason
+        Why, for the audit stream.
+    """
+    from gateway import actions
+
+    session = Session(flags)
+    async with session.store() as store:
+        made = await actions.create_group(store, group, start=start, who=actions.who_am_i(), why=reason)
+    session.show(made, f"{group} is made, {count(made.lag)} events ahead of it")
+
+
+@app.command(help_epilogue=DELETE_NOTES, help_format="plaintext")
+async def delete(
+    group: Name,
+    /,
+    *,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    reason: str | None = None,
+    flags: TimeFlags = TIMED,
+) -> None:
+    """Delete a group that has no members.
+
+    Parameters
+    ----------
+    group
+        The group.
+    force
+        Also if it has members: they end with an error.
+    reason
+        Why, for the audit stream.
+    """
+    from gateway import actions
+
+    session = Session(flags)
+    async with session.store() as store:
+        was = await actions.delete_group(store, group, force=force, who=actions.who_am_i(), why=reason)
+    failing = f", {count(was.retrying)} retrying, {count(was.parked)} parked" if was.retrying or was.parked else ""
+    session.show(was, f"{group} is deleted: it had {count(was.lag)} events ahead of it{failing}")
+
+
+@app.command(help_epilogue=PAUSE_NOTES, help_format="plaintext")
+async def pause(group: Name, /, *, reason: str | None = None, flags: TimeFlags = TIMED) -> None:
+    """Let a group stand still until it is resumed.
+
+    Parameters
+    ----------
+    group
+        The group.
+    reason
+        Why: shown while it is paused, and in the audit stream.
+    """
+    from gateway import actions
+
+    session = Session(flags)
+    async with session.store() as store:
+        paused = await actions.pause_group(store, group, who=actions.who_am_i(), why=reason)
+    session.show(paused, f"{group} is paused; it goes on with: eventstore groups resume {group}")
+
+
+@app.command(help_epilogue="Example:\n\n    eventstore groups resume mailer", help_format="plaintext")
+async def resume(group: Name, /, *, reason: str | None = None, flags: TimeFlags = TIMED) -> None:
+    """Let a paused group go on.
+
+    Parameters
+    ----------
+    group
+        The group.
+    reason
+        Why, for the audit stream.
+    """
+    from gateway import actions
+
+    session = Session(flags)
+    async with session.store() as store:
+        resumed = await actions.resume_group(store, group, who=actions.who_am_i(), why=reason)
+    session.show(resumed, f"{group} is {resumed.state}, {count(resumed.lag)} events behind")
+
+
+# ---- printing ----
+
+_RIGHT = ("MEMBERS", "PARTITIONS", "LAG", "BEHIND BY", "RETRYING", "PARKED")
+
+
+def _print_list(session: Session, found: "list[GroupShape]") -> None:
+    numbers = (Column(title, "right") for title in _RIGHT)
+    columns = (Column("GROUP", gives_way=True), Column("STATE"), *numbers, Column("OLDEST PARKED"), Column(""))
+    now = now_us()
+    with session.table(*columns) as table:
+        for each in found:
+            table.add(
+                each.group,
+                each.state,
+                count(len(each.members)),
+                f"{each.held}/{len(each.partitions) + len(each.missing)}",
+                count(each.lag),
+                spell_duration(each.behind_seconds),
+                count(each.retrying),
+                count(each.parked),
+                _age(each.oldest_parked_at, now),
+                _remark(each),
+            )
+
+
+def _age(moment: str | None, now: int) -> str:
+    return "-" if moment is None else spell_duration(max(now - parse_moment(moment, field="time"), 0) / 1e6)
+
+
+def _remark(group: "GroupShape") -> str:
+    """What a person should know at first sight."""
+    if group.missing:
+        return f"lost in partition {', '.join(map(str, group.missing))}"
+    if group.paused is not None:
+        return f"by {group.paused.who}: {group.paused.why}" if group.paused.why else f"by {group.paused.who}"
+    return "breaker open" if any(each.breaker == "open" for each in group.members) else ""
+
+
+def _print_one(session: Session, group: "GroupShape") -> None:
+    if session.json:
+        session.show_json(group)
+        return
+    behind = f"{count(group.lag)} events" + (f", {spell_duration(group.behind_seconds)} behind" if group.lag else "")
+    oldest = f", the oldest {session.time(group.oldest_parked_at)}" if group.oldest_parked_at else ""
+    print(f"group     {group.group}")
+    print(f"state     {group.state}{f' {_remark(group)}' if _remark(group) else ''}")
+    print(f"lag       {behind}")
+    print(f"failures  {count(group.retrying)} retrying, {count(group.parked)} parked{oldest}")
+    titles = (Column("MEMBER", gives_way=True), Column("PARTITIONS"), Column("BREAKER"), Column("STARTED"))
+    with session.table(*titles, Column("VERSION"), paged=False) as table:
+        for each in group.members:
+            held = ",".join(map(str, each.partitions)) or "-"
+            table.add(each.id, held, each.breaker, session.time(each.started_at), each.version or "-")
+    numbers = (Column(title, "right") for title in ("OFFSET", "HEAD", "LAG", "BEHIND BY", "RETRYING", "PARKED"))
+    with session.table(Column("PARTITION", "right"), *numbers, Column("OWNER")) as table:
+        for part in group.partitions:
+            sizes = (part.offset, part.head, part.lag)
+            failing = (count(part.retrying), count(part.parked))
+            since = spell_duration(part.behind_seconds)
+            table.add(part.partition, *map(count, sizes), since, *failing, part.owner or "-")
