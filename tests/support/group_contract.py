@@ -8,7 +8,7 @@ import pytest
 from consumers.commit_call import rewind
 from consumers.errors import CommitRefused, Stale
 from consumers.lease_calls import Held, acquire, release, renew
-from consumers.order_calls import give_order, pause, take_outcomes
+from consumers.order_calls import give_order, pause, take_outcomes, withdraw
 from consumers.state import Effect, Order, Outgoing, Rewind, Row
 from eventstore import EventStore
 from tests.support.holding import LEASE_MS, fields_of, held, redis_group
@@ -79,6 +79,9 @@ async def orders_and_pauses_reach_the_holder(server: Server, store: EventStore) 
     assert (reply.orders, reply.paused) == ((order,), "why")
     await holding.commit(1, taken={"o1": True})
     assert await take_outcomes(store.log, holding.keys, ["o1"]) == {"o1": True}
+    await give_order(store.log, holding.keys, order)
+    await withdraw(store.log, holding.keys, ["o1"])
+    assert (await holding.commit(1)).orders == ()
 
 
 async def a_replay_goes_back_once(server: Server, store: EventStore) -> None:

@@ -1,14 +1,27 @@
 """The scripts of groups do the same on every server that we promise, and touch the keys that they declare."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
+import consumers
+from consumers import To, consumer
+from consumers.dead_letters import retry
+from consumers.groups import delete_group, describe_group
+from consumers.retry import Immediate
+from eventstore import EventStore, RecordedEvent
+from infrastructure import lua
 from tests.support.every_server import EVERY, Promised
 from tests.support.group_contract import CONTRACT, Promise
+from tests.support.letters import until_listed
 from tests.support.logs import fill
-from tests.support.servers import Server, redis_server
-from tests.support.stores import open_store
+from tests.support.monitor import Call, monitored
+from tests.support.running import running
+from tests.support.servers import Server, redis_server, tries
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +44,30 @@ async def test_the_scripts_keep_their_promise(server: Server, promise: Promise) 
     await keep(promise, server)
 
 
+async def a_worker_and_its_operator(_: Server, store: EventStore) -> None:
+    """What else is done with a group: an event is parked, retried when the handler is mended, and one returned."""
+    broken = True
+
+    @consumer("careful", retry=Immediate(attempts=1))
+    async def handle(event: RecordedEvent) -> To | None:
+        if broken and event.stream == "order-1":
+            raise ValueError("no")
+        return To("mail-1", Noted(event.version)) if event.stream == "order-1" else None
+
+    async with running(store, handle):
+        assert len(await until_listed(store, 1, "careful")) == 1
+        assert (await describe_group(store, "careful")).members
+        broken = False
+        await retry(store, "careful", ["order-1"], who="ada")
+        async for _try in tries():
+            if await store.version("mail-1") == 6:
+                break
+    await delete_group(store, "careful", who="ada")
+
+
 async def test_scripts_touch_the_keys_that_they_declare_and_no_other(server: Server) -> None:
     with monitored(server) as monitor:
-        for promise in CONTRACT:
+        for promise in (*CONTRACT, a_worker_and_its_operator):
             await keep(promise, server)
         calls = [call for call in monitor.calls() if call.is_script]
     assert _ours() - _names(calls) == set(), "which the promises do not call"
