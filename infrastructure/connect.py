@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 from redis.exceptions import ResponseError
 
-from infrastructure.errors import Unavailable
+from infrastructure.errors import SettingsError, Unavailable
 from infrastructure.pools import Node, Sending
 from infrastructure.refusals import code_of, refusal
 from infrastructure.routes import Cluster, Routes, Sentinel, Standalone
@@ -219,7 +219,14 @@ def _routes(settings: "RedisSettings") -> Routes:
         return Node(way, address, settings.max_connections, patience)
 
     if settings.cluster:
-        return Cluster(way.seed, make)
+        named = [way.seed] if settings.url or settings.host or not settings.nodes else []
+        return Cluster([*named, *settings.nodes], make)
+    if settings.nodes:
+        raise SettingsError(
+            "nodes of a Cluster are named, and the server is to be taken for a lone one",
+            field="redis.nodes",
+            remedy="set redis.cluster (REDIS_CLUSTER=true), or leave redis.nodes out",
+        )
     if settings.sentinels and not settings.url:
         aside = dial(settings, sentinels=True)
         sentinels = [Node(aside, address, _SENTINEL_CONNECTIONS, patience) for address in settings.sentinels]

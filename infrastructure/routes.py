@@ -1,6 +1,6 @@
 """Which server serves a key: the only one, the one that Sentinel names, or the owner of the key's slot in a Cluster."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from redis.crc import key_slot
@@ -142,27 +142,33 @@ class Cluster:
     that have been replaced, itself among them, and whoever asked it first each time would never learn better.
     """
 
-    def __init__(self, seed: str, make: MakeNode) -> None:
-        self._seed = seed
+    def __init__(self, seeds: Sequence[str], make: MakeNode) -> None:
+        self._seeds = seeds
         self._make = make
         self._nodes: dict[str, Node] = {}
         self._slots: dict[int, str] = {}
         self._informed: list[str] = []  # who named a move last knows more than the rest
-        self._members = [seed]  # masters and replicas; the next to be asked comes first
+        self._members = list(seeds)  # masters and replicas; the next to be asked comes first
 
     async def refresh(self) -> None:
-        failure: Unavailable | None = None
-        for address in list(dict.fromkeys((*self._informed, *self._members, self._seed))):
+        failures = []
+        for address in list(dict.fromkeys((*self._informed, *self._members, *self._seeds))):
             try:
                 ranges = await self._ranges(address)
             except Unavailable as error:
-                failure = error
+                failures.append(error)
                 self._members = _last(address, self._members)
                 continue
             self._informed.clear()
             self._adopt(ranges, address)
             return
-        raise failure or Unavailable("the Cluster has no node", reason="cluster")
+        if len(failures) == 1:
+            raise failures[0]
+        raise Unavailable(
+            f"no node of the Cluster answers: {'; '.join(error.detail for error in failures)}",
+            reason=failures[-1].reason,
+            remedy=failures[-1].remedy,
+        )
 
     def find(self, key: str) -> Node:
         slot = key_slot(key.encode())

@@ -51,9 +51,9 @@ __all__ = [
 CONFIG_ENV = "EVENTSTORE_CONFIG"
 DEFAULT_FILE = Path("config/app.yaml")
 
-# Three ways to say where Redis is. The strongest source that says it is the one that counts: with REDIS_HOST in the
+# Ways to say where Redis is. The strongest source that says it is the one that counts: with REDIS_HOST in the
 # environment, a `redis.url` of the file is not used.
-_REDIS_PLACES = frozenset({"redis.url", "redis.sentinels", "redis.host"})
+_REDIS_PLACES = frozenset({"redis.url", "redis.sentinels", "redis.host", "redis.nodes"})
 
 
 class EffectiveSetting(Struct, frozen=True):

@@ -90,7 +90,8 @@ DurabilityLevel = Annotated[
 
 
 class RedisSettings(Struct, frozen=True):
-    """Where Redis is. `url` goes before `sentinels`, these before `host`.
+    """Where Redis is. `url` goes before `sentinels`, these before `host`. `nodes` are of a Cluster, and are asked at
+    the start after the one that `url` or `host` names, or alone.
 
     `username`, `password` and `db` apply where the URL says nothing of them. Sentinels have users of their own.
     """
@@ -102,6 +103,7 @@ class RedisSettings(Struct, frozen=True):
     password: Annotated[Password, "REDIS_PASSWORD"] = None
     db: Annotated[Number, "REDIS_DB"] = 0
     cluster: Annotated[Flag, "REDIS_CLUSTER"] = False
+    nodes: Annotated[Addresses, "REDIS_NODES"] = ()
     sentinels: Annotated[Addresses, "REDIS_SENTINELS"] = ()
     sentinel_master: Annotated[Text, "REDIS_SENTINEL_MASTER"] = "mymaster"
     sentinel_username: Annotated[Text, "REDIS_SENTINEL_USERNAME"] = None
@@ -116,7 +118,7 @@ class RedisSettings(Struct, frozen=True):
     @property
     def configured(self) -> bool:
         """Whether a server is named; if not, the embedded one is used."""
-        return any((self.url, self.sentinels, self.host))
+        return any((self.url, self.sentinels, self.host, self.nodes))
 
 
 class LogSettings(Struct, frozen=True):

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from infrastructure.connect import Redis, connect
-from infrastructure.errors import Unavailable
+from infrastructure.errors import SettingsError, Unavailable
 from infrastructure.lua import Script, call
 from tests.support.cluster import cluster, fail_over, node_id
 from tests.support.servers import Server, redis_cluster, tries, until
@@ -154,6 +154,29 @@ async def test_a_node_that_is_gone_takes_only_its_own_slots_along(redis: Redis, 
     assert (caught.value.reason, caught.value.maybe_ran) == ("unreachable", False)
     for key in KEYS[1:]:
         assert await redis.run(key, ("INCR", key)) == [1]
+
+
+async def test_a_node_that_is_down_at_the_start_is_done_without_if_others_are_named(nodes: list[Server]) -> None:
+    for node in nodes:
+        node.admin("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    down, up = nodes[_index(KEYS[0], nodes)], nodes[_index(KEYS[1], nodes)]
+    down.process.kill()
+    down.process.wait()
+    named = replace(down.settings, cluster=True, nodes=(up.address,))
+    for settings in (named, replace(named, url=None)):
+        async with connect(settings) as redis:
+            await redis.execute(KEYS[1], "INCR", KEYS[1])
+    assert up.admin("GET", KEYS[1]) == b"2"
+    with pytest.raises(Unavailable, match=f"no node of the Cluster answers: .*{down.address}.*localhost:1$"):
+        async with connect(replace(named, nodes=("localhost:1",))):
+            pass
+
+
+async def test_nodes_are_named_of_a_cluster_only(nodes: list[Server]) -> None:
+    with pytest.raises(SettingsError, match="nodes of a Cluster") as caught:
+        async with connect(replace(nodes[0].settings, nodes=(nodes[1].address,))):
+            pass
+    assert (caught.value.field, "REDIS_CLUSTER=true" in str(caught.value.remedy)) == ("redis.nodes", True)
 
 
 async def test_a_database_other_than_0_is_refused(nodes: list[Server]) -> None:
