@@ -76,7 +76,7 @@ async def groups(
         await show(group, flags=flags)
         return
     most = session.limit(positive(limit, field="--limit"))
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         found = await actions.list_groups(store, limit=most)
     if session.json:
         for each in found:
@@ -99,7 +99,7 @@ async def show(group: Name, /, *, flags: TimeFlags = TIMED) -> None:
     from gateway import actions
 
     session = Session(flags)
-    async with session.store() as store:
+    async with session.store(read_only=True) as store:
         found = await actions.show_group(store, group)
     _print_one(session, found)
 
