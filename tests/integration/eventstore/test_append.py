@@ -1,6 +1,5 @@
 """Appending: places, expectations, ids that come again, causes, and what is said of an event."""
 
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +21,7 @@ from eventstore import (
     WrongExpectedVersion,
 )
 from eventstore.verify import verify
+from tests.support.fixtures import server_fixture, store_fixture
 from tests.support.logs import stream_in
 from tests.support.restarts import restart
 from tests.support.servers import Server, redis_server
@@ -34,16 +34,8 @@ ANY, EXISTS = Expected.ANY, Expected.EXISTS
 A, B, C, D = (UUID(int=n) for n in range(1, 5))
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server(args=["--enable-debug-command", "local"]) as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server) as store:
-        yield store
+server = server_fixture("--enable-debug-command", "local", scope="module")
+store = store_fixture()
 
 
 @pytest.fixture

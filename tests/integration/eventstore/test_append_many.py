@@ -1,7 +1,6 @@
 """Appending to several streams of one partition: all or nothing, checks, repeats, and what is refused."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +24,8 @@ from eventstore import (
 )
 from eventstore.partitions import partition_of
 from eventstore.verify import verify
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture, store_fixture
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -34,16 +34,8 @@ ORDER, PAYMENT, CUSTOMER, BLOCKED = "order-{7}", "payment-{7}", "customer-{7}", 
 BOTH = [StreamAppend(ORDER, [Noted(1), Noted(2)], 0), StreamAppend(PAYMENT, [Noted(3)])]
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server) as store:
-        yield store
+server = server_fixture(scope="module")
+store = store_fixture()
 
 
 async def read(store: EventStore, stream: str) -> list[RecordedEvent]:

@@ -1,7 +1,6 @@
 """What an append cannot take: each with its own clear error, and nothing written."""
 
 import math
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,8 @@ from eventstore import (
     TooLarge,
     Untyped,
 )
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -30,10 +30,7 @@ class Measured(Struct, frozen=True):
     values: dict[str, list[float]]
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server(args=["--enable-debug-command", "local"]) as server:
-        yield server
+server = server_fixture("--enable-debug-command", "local", scope="module")
 
 
 def digest(server: Server) -> Any:

@@ -1,6 +1,5 @@
 """The audit stream on a real server: one chain, whoever writes."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,22 +14,15 @@ from eventstore.errors import IdConflict, InvalidEvent
 from eventstore.partitions import partition_of
 from eventstore.store import EventStore
 from infrastructure.settings import Settings
-from tests.support.servers import Server, redis_server
-from tests.support.stores import open_store, rewrite, settings_of
+from tests.support.fixtures import server_fixture, store_fixture
+from tests.support.servers import Server
+from tests.support.stores import rewrite, settings_of
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as one:
-        yield one
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server) as one:
-        yield one
+server = server_fixture(scope="module")
+store = store_fixture()
 
 
 async def contents(store: EventStore) -> list[AuditRecorded]:

@@ -12,8 +12,9 @@ from eventstore.expected import ExpectedVersion
 from tests.support.accounts import BANK, Deposit, Deposited, Withdrawn
 from tests.support.cancelling import WAYS, Way, every_await
 from tests.support.connections import connections_are_well
+from tests.support.fixtures import server_fixture
 from tests.support.recorded import is_at_its_place, recorded
-from tests.support.servers import Server, redis_server
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -21,10 +22,7 @@ EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 PARTITIONS = 2
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from infrastructure.settings import LogSettings, RedisSettings, Settings
 from tests.support.cancelling import WAYS, Cut, Way, every_await
 from tests.support.connections import connections_are_well
 from tests.support.embedded import holds_lock
+from tests.support.fixtures import server_fixture
 from tests.support.logs import stream_in
 from tests.support.recorded import recorded
-from tests.support.servers import Server, redis_cluster, redis_server, until
+from tests.support.servers import Server, redis_cluster, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -31,10 +32,7 @@ EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 SOAK = os.environ.get("EVENTSTORE_SOAK") == "1"
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture()
 
 
 async def use(settings: Settings, leaving: Callable[[], None] = lambda: None) -> None:

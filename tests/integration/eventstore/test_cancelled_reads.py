@@ -12,7 +12,8 @@ from eventstore.subscribe import Subscription
 from tests.support.accounts import ACCOUNT, Account, Deposited, Withdrawn
 from tests.support.cancelling import WAYS, Cut, Way, every_await
 from tests.support.connections import calls_under_way, connections_are_well
-from tests.support.logs import Failover, blocked_clients, debuggable_server, fill, numbers, stream_in
+from tests.support.fixtures import debuggable_fixture
+from tests.support.logs import Failover, blocked_clients, fill, numbers, stream_in
 from tests.support.servers import Server, until
 from tests.support.stores import Noted, open_store
 
@@ -29,10 +30,7 @@ READS: dict[str, Callable[[EventStore], Any]] = {
 }
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
+server = debuggable_fixture()
 
 
 @pytest.fixture

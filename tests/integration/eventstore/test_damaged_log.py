@@ -9,9 +9,10 @@ import pytest
 
 from eventstore import EventStore, EventStoreError, LogDamaged, Metadata, NewEvent, Priority, Unavailable
 from eventstore.subscribe import promise
+from tests.support.fixtures import server_fixture
 from tests.support.logs import stream_in
 from tests.support.recorded import is_at_its_place, recorded
-from tests.support.servers import Server, redis_server
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store, rewrite, settings_of
 
 pytestmark = pytest.mark.anyio
@@ -19,10 +20,7 @@ pytestmark = pytest.mark.anyio
 HIGH = Metadata(priority=Priority.HIGH)
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture(scope="module")
 
 
 @pytest.fixture

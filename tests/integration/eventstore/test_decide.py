@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
@@ -35,26 +35,19 @@ from tests.support.accounts import (
     Withdrawn,
     apply,
 )
+from tests.support.fixtures import debuggable_fixture, store_fixture
 from tests.support.impatient import impatient_store
-from tests.support.logs import Failover, debuggable_server
+from tests.support.logs import Failover
 from tests.support.servers import Server, redis_server, until
-from tests.support.stores import Noted, open_store, settings_of
+from tests.support.stores import Noted, settings_of
 
 pytestmark = pytest.mark.anyio
 
 A, B = UUID(int=1), UUID(int=2)
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server, types=()) as store:
-        yield store
+server = debuggable_fixture(scope="module")
+store = store_fixture(types=())
 
 
 async def test_what_is_decided_is_appended_at_the_version_that_was_loaded(store: EventStore) -> None:

@@ -10,7 +10,8 @@ from msgspec import Struct
 from eventstore import EventStore, Filter, InvalidEvent, StreamAppend, audit, event, wire
 from eventstore.errors import EventTypeError
 from tests.support.accounts import ACCOUNT, Deposit, Deposited
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +37,7 @@ class Contradicting(Struct):
     n: int
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ What that takes of its processor, up to 10,000,000 events in 1,000,000 streams, 
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,8 @@ import pytest
 from msgspec import Struct
 
 from eventstore import EventStore, Expected, NewEvent
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture
+from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -33,10 +34,7 @@ class Work(Struct, frozen=True):
     sent: int
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture()
 
 
 async def test_a_longer_log_makes_no_operation_longer(server: Server) -> None:

@@ -1,7 +1,5 @@
 """The forecast of `doctor` on a real log, whose events are made older than they are by what the server holds."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from msgspec.structs import replace
 from redis.crc import key_slot
@@ -11,8 +9,9 @@ from eventstore.growth import check_growth
 from eventstore.health_rules import Check
 from infrastructure.connect import connect
 from infrastructure.settings import Settings
+from tests.support.fixtures import server_fixture
 from tests.support.logs import fill, stream_in
-from tests.support.servers import Server, redis_cluster, redis_server
+from tests.support.servers import Server, redis_cluster
 from tests.support.stores import open_store, rewrite, settings_of
 
 pytestmark = pytest.mark.anyio
@@ -20,10 +19,7 @@ pytestmark = pytest.mark.anyio
 HOUR_US = 3_600_000_000
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server(args=["--maxmemory", "64mb"]) as server:
-        yield server
+server = server_fixture("--maxmemory", "64mb")
 
 
 async def told(settings: Settings) -> Check:

@@ -1,7 +1,5 @@
 """Jobs on a real server."""
 
-from collections.abc import AsyncIterator
-
 import anyio
 import pytest
 
@@ -11,8 +9,9 @@ from eventstore.job_state import STARTED, JobEnded, JobStarted
 from eventstore.jobs import JobCancelled, WrongState, cancel, get_job, list_jobs, running
 from eventstore.store import EventStore
 from infrastructure.errors import Unavailable
+from tests.support.fixtures import server_fixture, store_fixture
 from tests.support.servers import Server, redis_server
-from tests.support.stores import open_store, settings_of
+from tests.support.stores import settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -27,16 +26,8 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as one:
-        yield one
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server) as one:
-        yield one
+server = server_fixture(scope="module")
+store = store_fixture()
 
 
 async def test_a_job_is_seen_while_it_runs_and_after(store: EventStore) -> None:

@@ -1,7 +1,6 @@
 """The total order, live: final, the same for all, and complete where clocks run apart (C06)."""
 
 import random
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import pairwise
 
@@ -12,7 +11,8 @@ from msgspec.structs import replace
 from eventstore import Cursor, EventStore, Receipt, RecordedEvent, Unavailable
 from eventstore.durability import Durability
 from eventstore.subscribe import Subscription, promise
-from tests.support.logs import Failover, debuggable_server, fill, stream_in
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
+from tests.support.logs import Failover, fill, stream_in
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
@@ -21,16 +21,8 @@ PARTITIONS = 16
 AHEAD_US = 5_000_000
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings, partitions=PARTITIONS) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture(partitions=PARTITIONS)
 
 
 def key(event: RecordedEvent) -> tuple[int, int, int]:

@@ -7,7 +7,8 @@ import pytest
 from eventstore import EventStore
 from eventstore.epochs import Chain, parse
 from eventstore.pages import PartitionPage, StreamPage, partition_page, stream_page
-from tests.support.logs import Failover, debuggable_server, fill
+from tests.support.fixtures import debuggable_fixture
+from tests.support.logs import Failover, fill
 from tests.support.servers import Server
 from tests.support.stores import open_store
 
@@ -16,10 +17,7 @@ pytestmark = pytest.mark.anyio
 EPOCHS, EACH = 20, 5
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
+server = debuggable_fixture()
 
 
 @pytest.fixture

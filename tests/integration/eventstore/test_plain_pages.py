@@ -13,7 +13,8 @@ from eventstore.pages import BYTES_PER_PAGE, EVENTS_PER_PAGE
 from eventstore.scan import Scan
 from eventstore.subscribe import BYTES_PER_PARTITION, EVENTS_PER_PARTITION, subscribe
 from tests.support.cluster import Move, cluster
-from tests.support.logs import Failover, collect, debuggable_server, fill, numbers, stream_in
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
+from tests.support.logs import Failover, collect, fill, numbers, stream_in
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store, rewrite
 
@@ -34,16 +35,8 @@ READINGS: dict[str, Reading] = {
 readings = pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS.keys())
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture()
 
 
 def ranges(server: Server) -> int:

@@ -1,13 +1,13 @@
 """Reading partitions and the whole log: bounds, filters, times, both orders, cursors, holes."""
 
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
 from eventstore import Cursor, EventsMissing, EventStore, Filter, InvalidRequest, Metadata, Receipt, RecordedEvent
 from eventstore.scan import Scan
-from tests.support.logs import Failover, collect, debuggable_server, fill, numbers, stream_in
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
+from tests.support.logs import Failover, collect, fill, numbers, stream_in
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
@@ -16,16 +16,8 @@ pytestmark = pytest.mark.anyio
 Key = tuple[int, int, int]
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture()
 
 
 async def partition(store: EventStore, p: int = 0, **how: object) -> list[int]:

@@ -1,12 +1,12 @@
 """Reading one stream: order, bounds, pages, both directions, and what the log has lost."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from eventstore import EventsMissing, EventStore, InvalidRequest, RecordedEvent, Unavailable
 from eventstore.partitions import partition_of
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
 from tests.support.logs import Failover, collect, debuggable_server, fill, numbers
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
@@ -14,16 +14,8 @@ from tests.support.stores import Noted, open_store
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture()
 
 
 async def read(store: EventStore, stream: str = "order-1", **how: Any) -> list[int]:

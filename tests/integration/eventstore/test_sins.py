@@ -34,6 +34,7 @@ from eventstore.health import check
 from eventstore.verify import verify
 from infrastructure import lua
 from infrastructure.server_program import find_program
+from tests.support.fixtures import store_fixture
 from tests.support.logs import blocked_clients, fill, numbers, stream_in
 from tests.support.monitor import Call, monitored
 from tests.support.servers import Server, redis_server, until
@@ -54,10 +55,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
         yield server
 
 
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server) as store:
-        yield store
+store = store_fixture()
 
 
 def event(number: int) -> NewEvent:

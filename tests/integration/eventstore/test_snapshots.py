@@ -11,7 +11,8 @@ from eventstore import EventsMissing, EventStore, Fold, InvalidRequest, TooLarge
 from eventstore.partitions import partition_of
 from eventstore.snapshots import Loaded, _write
 from tests.support.accounts import ACCOUNT, BANK, Account, Deposit, Deposited, Withdrawn, apply
-from tests.support.logs import Failover, debuggable_server
+from tests.support.fixtures import debuggable_fixture
+from tests.support.logs import Failover
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 
@@ -20,10 +21,7 @@ pytestmark = pytest.mark.anyio
 STREAM = "account-1"
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
+server = debuggable_fixture(scope="module")
 
 
 @pytest.fixture

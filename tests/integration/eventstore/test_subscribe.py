@@ -1,7 +1,6 @@
 """From history to live: nothing twice, nothing left out, whatever interrupts."""
 
 import random
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import anyio
@@ -12,6 +11,7 @@ from eventstore import Cursor, EventStore, Filter, InvalidEvent, InvalidRequest,
 from eventstore.subscribe import Subscription, subscribe
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
 from tests.support.logs import (
     blocked_clients,
     connections_made,
@@ -28,16 +28,8 @@ pytestmark = pytest.mark.anyio
 ORDERS = pytest.mark.parametrize("order", ["partition", "total"])
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture()
 
 
 async def take(subscription: Subscription, n: int, seconds: float = 20) -> list[RecordedEvent]:

@@ -1,7 +1,6 @@
 """A subscription over a failover that loses events: it says what was lost, goes back, and skips nothing."""
 
 import signal
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import anyio
@@ -12,7 +11,8 @@ from eventstore.epochs import LostEvents
 from eventstore.merge import NOTHING, promised
 from eventstore.subscribe import Subscription, _Source, subscribe
 from infrastructure.settings import RedisSettings
-from tests.support.logs import Failover, all_replicated, debuggable_server, fill, numbers, stream_in
+from tests.support.fixtures import debuggable_fixture, own_store_fixture
+from tests.support.logs import Failover, all_replicated, fill, numbers, stream_in
 from tests.support.servers import Server, redis_server, sentinel, until
 from tests.support.stores import open_store
 
@@ -21,16 +21,8 @@ ORDERS = pytest.mark.parametrize("order", ["partition", "total"])
 STREAM = stream_in(1, 4)
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = debuggable_fixture()
+store = own_store_fixture()
 
 
 class Reports:

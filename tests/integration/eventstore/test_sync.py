@@ -18,17 +18,14 @@ from eventstore import (
     WrongExpectedVersion,
 )
 from tests.support.accounts import ACCOUNT, BANK, Account, Deposit, Deposited, Insufficient, Withdraw, Withdrawn
+from tests.support.fixtures import served_fixture
 from tests.support.logs import numbers, stream_in
 from tests.support.servers import Server
 from tests.support.stores import Noted
 from tests.support.sync_stores import open_sync_store, tasks_of
-from tests.support.threads import Started, eventually, nothing_left_behind, served, stopped
+from tests.support.threads import Started, eventually, nothing_left_behind, stopped
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server:
-        yield server
+server = served_fixture()
 
 
 @pytest.fixture

@@ -25,21 +25,19 @@ from eventstore import (
 )
 from eventstore.loop_thread import LoopThread
 from eventstore.sync_subscription import SyncSubscription
+from tests.support.fixtures import served_fixture
 from tests.support.logs import blocked_clients, numbers, stream_in
 from tests.support.servers import Server, free_port
 from tests.support.stores import Noted
 from tests.support.sync_stores import open_sync_store, tasks_of
-from tests.support.threads import Started, eventually, interrupt_when, nothing_left_behind, served, stopped
+from tests.support.threads import Started, eventually, interrupt_when, nothing_left_behind, stopped
 
 ROOT = Path(__file__).parents[3]
 FOREVER = 20.0
 ORDERS = pytest.mark.parametrize("order", ["partition", "total"])
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server:
-        yield server
+server = served_fixture()
 
 
 @pytest.fixture

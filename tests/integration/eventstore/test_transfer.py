@@ -15,17 +15,15 @@ from eventstore.jobs import JobCancelled, list_jobs
 from eventstore.transfer import Imported, export_events, import_events, lines
 from eventstore.transfer.checkpoints import Checkpoints, ImportRunning
 from infrastructure.settings import LogSettings, Settings
-from tests.support.logs import Failover, debuggable_server
+from tests.support.fixtures import debuggable_fixture
+from tests.support.logs import Failover
 from tests.support.servers import Server
 from tests.support.stores import forget_ids
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with debuggable_server() as server:
-        yield server
+server = debuggable_fixture()
 
 
 @pytest.fixture

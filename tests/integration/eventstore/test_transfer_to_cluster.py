@@ -13,7 +13,8 @@ from eventstore.partitions import hash_tags
 from eventstore.transfer import export_events, import_events
 from eventstore.verify import verify
 from tests.support.cluster import ClusterOfServers, cluster
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture
+from tests.support.servers import Server
 from tests.support.stores import Noted, forget_ids, open_store
 
 pytestmark = pytest.mark.anyio
@@ -27,10 +28,7 @@ async def nodes() -> AsyncIterator[ClusterOfServers]:
         yield nodes
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture(scope="module")
 
 
 @pytest.fixture(params=["cluster", "lone"])

@@ -18,7 +18,8 @@ from eventstore.partitions import partition_of
 from eventstore.store import EventStore
 from eventstore.verify import CHECKS, Finding, Findings, OnProgress, verify
 from eventstore.verify.findings import MAX_ALIKE
-from tests.support.servers import Server, redis_server
+from tests.support.fixtures import server_fixture
+from tests.support.servers import Server
 from tests.support.stores import open_store, rewrite, settings_of
 
 pytestmark = pytest.mark.anyio
@@ -57,10 +58,7 @@ class Damage:
         return finding
 
 
-@pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as one:
-        yield one
+server = server_fixture(scope="module")
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ from eventstore import (
 )
 from eventstore.append import Append
 from eventstore.group_commit import Lane
+from tests.support.fixtures import server_fixture
 from tests.support.impatient import impatient_store
 from tests.support.recorded import recorded
-from tests.support.servers import Server, redis_server, until
+from tests.support.servers import Server, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -34,10 +35,7 @@ pytestmark = pytest.mark.anyio
 SHORT_SECONDS = 0.3
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture

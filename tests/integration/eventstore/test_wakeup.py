@@ -1,7 +1,6 @@
 """All subscriptions of a store share the calls that wait at the server, and none misses what the others are told."""
 
 import random
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from statistics import median
 
@@ -13,24 +12,17 @@ from eventstore.subscribe import Subscription
 from eventstore.wakeup import Wakeup
 from infrastructure.secrets import SecretUrl
 from infrastructure.settings import RedisSettings
+from tests.support.fixtures import own_store_fixture, server_fixture
 from tests.support.logs import blocked_clients, connections_made, fill, numbers, stream_in
-from tests.support.servers import Server, redis_cluster, redis_server, until
+from tests.support.servers import Server, redis_cluster, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 READERS = 50
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def store(server: Server) -> AsyncIterator[EventStore]:
-    async with open_store(server.settings) as store:
-        yield store
+server = server_fixture()
+store = own_store_fixture()
 
 
 @pytest.fixture

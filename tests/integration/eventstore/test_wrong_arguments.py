@@ -25,10 +25,10 @@ from eventstore import (
 )
 from eventstore.sync_subscription import SyncSubscription
 from tests.support.accounts import ACCOUNT, BANK, Account, Deposit, Deposited
+from tests.support.fixtures import served_fixture
 from tests.support.servers import Server
 from tests.support.stores import Noted, open_store
 from tests.support.sync_stores import open_sync_store
-from tests.support.threads import served
 
 WRONG: dict[str, Any] = {
     "an object": object(),
@@ -47,6 +47,7 @@ RIGHT = {
     "observer": {"text"},
     "backwards": {"true"},
     "system": {"true"},
+    "read_only": {"true"},
     "fold": {"a fold"},
     "timeout_seconds": {"a fraction"},
     "command": set(WRONG),
@@ -88,10 +89,7 @@ def check(error: EventStoreError, argument: str) -> None:
     assert error.code in {"bad-request", "invalid-event"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server:
-        yield server
+server = served_fixture()
 
 
 @pytest.fixture(scope="module")
