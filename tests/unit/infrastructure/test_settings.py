@@ -11,6 +11,9 @@ from infrastructure.errors import SettingsError
 from infrastructure.secrets import Secret, SecretUrl
 from infrastructure.settings import Settings, effective, get_config_value, load_settings
 from infrastructure.settings_schema import SCHEMA
+from tests.support.settings_files import written
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 # Other programs and people set these: a name is never changed.
 PROMISED_NAMES = re.findall(
@@ -24,19 +27,6 @@ PROMISED_NAMES = re.findall(
     EVENTSTORE_MAX_CALL_BYTES EVENTSTORE_MAX_WAITING_EVENTS EVENTSTORE_MAX_WAITING_BYTES EVENTSTORE_STRICT_TYPES
     """,
 )
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, without a config/app.yaml."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def written(text: str) -> Path:
-    path = Path("app.yaml")
-    path.write_text(text, "utf-8")
-    return path
 
 
 def source_of(key: str, environ: Mapping[str, str], file: Path | None = None, **options: object) -> str:

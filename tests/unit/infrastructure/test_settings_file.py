@@ -9,21 +9,11 @@ from infrastructure.errors import SettingsError
 from infrastructure.secrets import Secret
 from infrastructure.settings import Settings, load_settings
 from infrastructure.settings_schema import SCHEMA
+from tests.support.settings_files import written
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 APP_YAML = Path(__file__).parents[3] / "config" / "app.yaml"
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, without a config/app.yaml."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def written(text: str) -> Path:
-    path = Path("app.yaml")
-    path.write_text(text, "utf-8")
-    return path
 
 
 def test_app_yaml_documents_every_setting_and_holds_the_defaults() -> None:
