@@ -7,7 +7,7 @@
 --         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}
 --       or "held", owner, end of the lease, TIME, all in ms
 --       or "missing", what
--- errors NOPARTITION: the partition was never made; READONLY of a replica. Nothing is written.
+-- errors NOPARTITION: the partition was never made; DAMAGED; READONLY of a replica. Nothing is written.
 --
 -- PROTOCOLS: section 1, epochs in section 6. Whoever meets another server process fixes its epoch first, then asks.
 
@@ -21,6 +21,8 @@ if not head[3] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
 if not lease[1] then return { 'missing', 'group' } end
+local damaged = what_is_no_number(lease)
+if damaged then return redis.error_reply('DAMAGED ' .. control_key .. ': ' .. damaged .. ' is no number') end
 for _, key in ipairs({ detached_key, due_key, orders_key, errors_key, bell_key }) do
   if redis.call('EXISTS', key) == 0 then return { 'missing', key } end
 end

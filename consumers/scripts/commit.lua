@@ -35,15 +35,18 @@ if stale then return { 'stale', stale } end
 
 -- ---- 2. the number, 3. the offset ----
 
+local _, stored_position = place_of(lease[7] or '')
+local _, fin = place_of(lease[8] or '')
+local head_position = tonumber(head[3])
+if not (stored_position and fin and head_position and tonumber(lease[6])) then
+  return redis.error_reply('DAMAGED ' .. control_key .. ' or ' .. head_key .. ': a number of theirs is none')
+end
 local is_repeat = number == lease[6]
 if not is_repeat and tonumber(number) ~= lease[6] + 1 then
   return { 'stale', 'commit ' .. number .. ' does not follow ' .. lease[6] }
 end
 if is_repeat then offset = lease[7] end
 local offset_epoch, position = place_of(offset)
-local _, stored_position = place_of(lease[7])
-local _, fin = place_of(lease[8])
-local head_position = tonumber(head[3])
 if position < stored_position or position > head_position or not is_place(head[4], offset_epoch, position) then
   return { 'stale', 'the log has no entry ' .. offset .. ' behind ' .. lease[7] }
 end

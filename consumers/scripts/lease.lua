@@ -1,7 +1,8 @@
 -- Shared by the scripts that know the lease of a group: included, not called. It brings epoch.lua with it.
 --
 -- KEYS / ARGV  none of its own
--- returns      functions: look_at_lease, replid_of, why_stale, is_free, written_first, place_of, is_place, text, ring
+-- returns      functions: look_at_lease, what_is_no_number, replid_of, why_stale, is_free, written_first, place_of,
+--              is_place, text, ring
 -- errors       none
 --
 -- A lease is of one epoch: it ends when another server process serves the partition, whoever notices first.
@@ -14,6 +15,16 @@ local function look_at_lease(head_key, control_key) -- luacheck: ignore
   return redis.call('HMGET', head_key, 'replid', 'number', 'pos', 'epochs', 'largest'),
     redis.call('HMGET', control_key, 'owner', 'term', 'epoch', 'replid', 'until', 'number', 'offset', 'fin', 'mute',
       'paused', 'moved')
+end
+
+-- The name of the field that is not what it must be, if one is not. It would end a script, by an error of Lua's own.
+local function what_is_no_number(lease) -- luacheck: ignore
+  for i, name in pairs({ [2] = 'term', [3] = 'epoch', [5] = 'until', [6] = 'number' }) do
+    if not lease[i] or not string.find(lease[i], '^%d+$') then return name end
+  end
+  for i, name in pairs({ [7] = 'offset', [8] = 'fin' }) do
+    if not lease[i] or not string.find(lease[i], '^%d+%-%d+$') then return name end
+  end
 end
 
 local function replid_of(info) -- luacheck: ignore

@@ -6,7 +6,7 @@
 --         owner and end of the lease (nothing: whoever wants may take it)
 --       or "missing": there is no such group
 --       or "full", how many orders are there
--- errors NOPARTITION: the partition was never made; READONLY of a replica. Nothing is written.
+-- errors NOPARTITION: the partition was never made; DAMAGED; READONLY of a replica. Nothing is written.
 --
 -- An order that was given before, or has its outcome, stays as it is. Of outcomes that nobody fetched in an hour
 -- nothing is left.
@@ -22,6 +22,8 @@ if not head[3] then
   return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist')
 end
 if not lease[1] then return { 'missing' } end
+local damaged = what_is_no_number(lease)
+if damaged then return redis.error_reply('DAMAGED ' .. control_key .. ': ' .. damaged .. ' is no number') end
 local now_ms = math.floor(microseconds() / 1000)
 local replid = replid_of(redis.call('INFO', 'replication'))
 local row = redis.call('HGET', detached_key, stream)

@@ -29,6 +29,8 @@ if lease[11] == this then -- the acknowledgement was lost
 end
 local stale = why_stale(head, lease, replid_of(redis.call('INFO', 'replication')), owner, term, epoch)
 if stale then return { 'stale', stale } end
+local damaged = what_is_no_number(lease)
+if damaged then return redis.error_reply('DAMAGED ' .. control_key .. ': ' .. damaged .. ' is no number') end
 
 local offset_epoch, position = place_of(offset)
 local head_position = tonumber(head[3])

@@ -1,6 +1,6 @@
 """Commits on a server in trouble: no memory, no replica, no answer, keys that a stranger has taken."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 from msgspec.structs import replace
@@ -122,6 +122,27 @@ async def test_no_rewind_either(server: Server, store: EventStore, name: str) ->
     with pytest.raises(LogDamaged):
         await rewind(store.log, holding.keys, Rewind(holding.token, holding.place(1), 0, rows={"order-1": Row(1)}))
     assert everything(server) == before
+
+
+@pytest.mark.parametrize("field", ["until", "number", "offset", "fin"])
+async def test_a_number_that_is_none_is_told_and_nothing_is_written(
+    server: Server, store: EventStore, field: str
+) -> None:
+    holding = await held(store)
+    for damage in (("HSET", holding.keys.control, field, "x"), ("HDEL", holding.keys.control, field)):
+        server.admin(*damage)
+        before = everything(server)
+        calls: list[Awaitable[object]] = [
+            rewind(store.log, holding.keys, Rewind(holding.token, holding.place(1), 0)),
+            give_order(store.log, holding.keys, Order("o1", "retry", "order-1", 1)),
+            acquire(store.log, holding.keys, "bob", LEASE_MS, force=True),
+        ]
+        if field != "until":  # which no commit asks for
+            calls.append(holding.commit(3, {"order-1": holding.retrying(1, 1)}))
+        for call in calls:
+            with pytest.raises(LogDamaged, match="number"):
+                await call
+        assert everything(server) == before
 
 
 async def test_an_index_of_another_type_refuses_the_commit_that_asks_it(server: Server, store: EventStore) -> None:
