@@ -30,6 +30,7 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "UNBLOCKED": ("read-only", "try again: the server changed its role while a read was waiting"),
 }
 
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"}  # what plain text looks like to who expects TLS
 _BROKE = "check the server and the network"
 # What servers add to an error that a script has met: its hash, which Valkey 9 leaves out, and the line.
 _PLACE_IN_SCRIPT = re.compile(r" script: (?:[0-9a-f]{40}, )?on @user_script:\d+\.?$")
@@ -89,8 +90,19 @@ def lost(error: BaseException, address: str, *, maybe_ran: bool, unanswered_tls:
     return Unavailable(detail, reason=reason, maybe_ran=maybe_ran, remedy=remedy)
 
 
+def speaks_no_tls(address: str) -> Unavailable:
+    """What is told of a server that answers, and not by TLS."""
+    return Unavailable(
+        f"{address} speaks no TLS: it answers without",
+        reason="tls",
+        remedy="write redis:// for rediss:// (and unset redis.tls_ca_file), or name the port that speaks TLS",
+    )
+
+
 def _cause(error: BaseException, address: str) -> tuple[str, str, str]:
     for cause in _chain(error):
+        if isinstance(cause, ssl.SSLEOFError):
+            continue  # the other end has gone, as it does in a restart: no fault of TLS
         known = _tls(cause, address) if isinstance(cause, ssl.SSLError) else _system(cause, address)
         if known:
             return known
@@ -101,6 +113,9 @@ def _tls(cause: ssl.SSLError, address: str) -> tuple[str, str, str]:
     if isinstance(cause, ssl.SSLCertVerificationError):
         detail = f"the certificate of {address} is not trusted: {cause.verify_message}"
         return "tls", detail, "check redis.tls_ca_file, and that the host is one the certificate names"
+    if getattr(cause, "reason", None) in _NOT_TLS:
+        plain = speaks_no_tls(address)
+        return plain.reason, plain.detail, str(plain.remedy)
     remedy = "check that this port speaks TLS, and redis.tls_cert_file and redis.tls_key_file"
     return "tls", f"no TLS connection to {address}: {getattr(cause, 'reason', None) or cause}", remedy
 

@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from infrastructure.errors import Unavailable
+from infrastructure.plain_server import connected_by_tls
 from infrastructure.refusals import lost, refusal
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Wire:
         """Connect, authenticate, choose the database. Raises Unavailable; nothing of a caller's has been sent."""
         try:
             with anyio.fail_after(self._open_seconds):
-                await self._raw.connect()
+                await self._connect()
             self._raw.hold()
         except ResponseError as error:
             self.abort()
@@ -70,6 +71,12 @@ class Wire:
         except BaseException:
             self.abort()
             raise
+
+    async def _connect(self) -> None:
+        if isinstance(self._raw, _RawTls):
+            await connected_by_tls(self._raw.connect, self._raw.host, self._raw.port)
+        else:
+            await self._raw.connect()
 
     async def exchange(self, packed: bytes, count: int) -> list[Reply]:
         """Send, then read `count` replies. Raises redis-py's errors and OSError when the connection fails."""
@@ -195,9 +202,12 @@ class _Raw(AbstractConnection):
         return self._ended is None or not self._ended.poll(0)
 
     def hold(self) -> None:
-        """Remember the transport: after a failed write redis-py has forgotten it, with bytes still on their way."""
+        """Remember the transport: after a failed write redis-py has forgotten it, with bytes still on their way. Raises
+        OSError if the other end has closed it by now."""
         self._transport = self._writer.transport if self._writer else None
         if self._transport is not None:
+            if self._transport.is_closing():
+                raise (self._reader and self._reader.exception()) or ConnectionResetError("closed by the other end")
             self._ended = select.poll()
             self._ended.register(self._transport.get_extra_info("socket"), _PEER_ENDED)
 

@@ -1,18 +1,23 @@
 """Each way in which connecting can fail says which one it was, what to do, and never a password."""
 
+import os
+import signal
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 from msgspec.structs import replace
+from psutil import net_connections
 
 from infrastructure.connect import connect
 from infrastructure.errors import Unavailable
 from infrastructure.secrets import Secret, SecretUrl
 from infrastructure.settings import RedisSettings
 from tests.support.authority import Authority
-from tests.support.servers import Server, free_port, redis_server
+from tests.support.black_holes import silence
+from tests.support.servers import Server, free_port, redis_server, until
 
 pytestmark = pytest.mark.anyio
 
@@ -182,12 +187,45 @@ async def test_a_server_that_wants_a_certificate_from_its_clients(authority: Aut
     assert error.reason in ("tls", "unreachable"), "with TLS 1.3 the refusal may be the end of the connection"
 
 
-async def test_tls_to_a_port_that_does_not_speak_it() -> None:
-    async with redis_server() as server:
-        error = await refused(
-            RedisSettings(url=SecretUrl(f"rediss://127.0.0.1:{server.port}"), connect_timeout_seconds=1)
-        )
-    assert error.reason in ("tls", "timeout"), "Redis waits for the end of what it takes for a command"
+@pytest.mark.parametrize("args", [[], ["--requirepass", PASSWORD]])
+async def test_tls_to_a_port_that_does_not_speak_it_is_told_soon(args: list[str]) -> None:
+    """Redis waits for the end of what it takes for a command, unless the handshake happens to have one."""
+    async with redis_server(args=args) as server:
+        settings = RedisSettings(url=SecretUrl(f"rediss://:{PASSWORD}@127.0.0.1:{server.port}"))
+        for _ in range(5):
+            with anyio.fail_after(settings.connect_timeout_seconds / 2):
+                error = await refused(settings)
+            assert error.reason == "tls"
+            assert error.detail == f"{server.address} speaks no TLS: it answers without"
+            assert "redis:// for rediss://" in str(error.remedy)
+
+
+async def test_tls_to_a_server_that_says_nothing_is_a_timeout() -> None:
+    port = free_port()
+    with silence(port):
+        error = await refused(RedisSettings(url=SecretUrl(f"rediss://127.0.0.1:{port}"), connect_timeout_seconds=0.8))
+    assert error.reason == "timeout"
+
+
+async def test_a_slow_handshake_is_waited_for(authority: Authority) -> None:
+    """The question without TLS that is asked meanwhile disturbs neither the server nor the answer."""
+    args = authority.server("no")
+    async with redis_server(args=args, port=int(args[1])) as server, anyio.create_task_group() as tasks:
+        os.kill(server.process.pid, signal.SIGSTOP)
+        tasks.start_soon(_let_go_on, server)
+        async with connect(tls(args, ca=authority.ca)) as redis:
+            assert await redis.execute("k", "PING") == b"PONG"
+
+
+async def _let_go_on(server: Server) -> None:
+    """Once both wait: the handshake, and the question."""
+    port = server.port
+
+    def waiting() -> int:
+        return sum(getattr(c.laddr, "port", 0) == port and c.status == "ESTABLISHED" for c in net_connections("tcp"))
+
+    await until(lambda: waiting() >= 2)
+    os.kill(server.process.pid, signal.SIGCONT)
 
 
 async def test_an_authority_file_that_is_not_there_or_holds_something_else(tmp_path: Path) -> None:

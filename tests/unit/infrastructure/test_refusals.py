@@ -79,6 +79,7 @@ CAUSES = [
     (PermissionError(13, "Permission denied"), "permission"),
     (TimeoutError(), "timeout"),
     (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "tls"),
+    (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "unreachable"),  # a restart does that, too
     (ConnectionResetError(104, "Connection reset by peer"), "unreachable"),
 ]
 
