@@ -48,8 +48,9 @@ def _receipts_or_error(append: Append, verdict: Sequence[Reply]) -> Receipts | E
         case [b"drift", server_at]:
             return ClockDrift(append.stream, append.cause_at, server_at)
         case [b"damaged", part, detail]:
+            why = detail.decode(errors="replace").removeprefix("DAMAGED ")
             return LogDamaged(
-                f"{append.parts[part].stream} cannot be appended to: {detail.decode(errors='replace')}",
+                f"{append.parts[part].stream} cannot be appended to: {why}",
                 remedy="eventstore verify tells the extent; another program may write under the log's prefix",
             )
     return LogDamaged(f"append.lua answered {verdict!r}")

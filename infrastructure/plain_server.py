@@ -16,7 +16,7 @@ SUSPICION_SECONDS = 0.3
 """A handshake takes a few milliseconds, or some round trips of a far network: then the question below is in vain."""
 
 
-async def connected_by_tls(connect: Callable[[], Awaitable[None]], host: str, port: int) -> None:
+async def connected_by_tls(connect: Callable[[], Awaitable[None]], host: str, port: int, address: str) -> None:
     """`connect`, which opens a connection with TLS. While it waits, the server is asked without TLS; if it answers,
     Unavailable says so at once. Raises what `connect` raises."""
     failure: RedisError | OSError | None = None
@@ -26,7 +26,7 @@ async def connected_by_tls(connect: Callable[[], Awaitable[None]], host: str, po
         nonlocal plain
         await anyio.sleep(SUSPICION_SECONDS)
         if await _answers_without_tls(host, port):
-            plain = speaks_no_tls(f"{host}:{port}")
+            plain = speaks_no_tls(address)
             tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:

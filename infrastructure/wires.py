@@ -74,7 +74,7 @@ class Wire:
 
     async def _connect(self) -> None:
         if isinstance(self._raw, _RawTls):
-            await connected_by_tls(self._raw.connect, self._raw.host, self._raw.port)
+            await connected_by_tls(self._raw.connect, self._raw.host, self._raw.port, self.address)
         else:
             await self._raw.connect()
 

@@ -146,6 +146,14 @@ async def test_no_promise_is_made_by_a_damaged_head(store: EventStore, server: S
     assert server.admin("HGETALL", key) == before
 
 
+async def test_an_append_whose_repeat_is_looked_for_by_unreadable_epochs_is_told_so(
+    store: EventStore, server: Server
+) -> None:
+    server.admin("HSET", store.log.keys.head(0), "epochs", "7x")
+    with pytest.raises(LogDamaged, match="^order-1 cannot be appended to: the epochs of a partition are unreadable$"):
+        await store.append("order-1", [Noted(1)], expected=0)
+
+
 async def test_epochs_that_are_none_are_not_written_over(store: EventStore, server: Server) -> None:
     """A new epoch is noted behind those before it."""
     key, before = store.log.keys.head(0), recorded(server, store.log)

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from redis.exceptions import ResponseError
@@ -58,6 +59,14 @@ def test_what_a_server_says_has_one_reason_and_a_remedy(text: str, reason: str) 
 def test_where_in_a_script_a_server_refused_is_not_told(text: str, place: str) -> None:
     """It says nothing to a user, and the line is that of a file put together from several."""
     assert refusal(parsed(f"{text} script: {place}"), "a").detail == refusal(parsed(text), "a").detail
+
+
+def test_only_what_somebody_has_to_change_is_final() -> None:
+    """An append is not repeated then, and a subscription ends."""
+    final = {reason for text, reason in SAID.items() if cast("Unavailable", refusal(parsed(text))).is_final}
+    assert final == {"authentication", "permission", "unsupported"}
+    ends = {ssl.SSLError(1, "WRONG_VERSION_NUMBER"): True, ssl.SSLEOFError(8, "EOF"): False, TimeoutError(): False}
+    assert {error: lost(error, "a", maybe_ran=False).is_final for error in ends} == ends
 
 
 def test_what_is_a_mistake_of_the_caller_is_no_outage() -> None:
