@@ -2,8 +2,9 @@
 
 Per partition one script call is in flight; what arrives meanwhile gathers for the next. The calls of several partitions
 of one server go in one exchange: a lane. A call that fails as a whole is repeated *unchanged* (append.lua recognises
-what it wrote) until its last waiter has gone. A waiter goes when it has its verdict, when it is cancelled, or at its
-deadline: with OutcomeUnknown if any try may have run, else with the reason why none did.
+what it wrote) until its last waiter has gone; while it has surely not run, without those who have gone because of that.
+A waiter goes when it has its verdict, when it is cancelled, or at its deadline: with OutcomeUnknown if any try may have
+run, else with the reason why none did.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from eventstore.verdict import Receipts, outcomes
 from eventstore.waiting import Call, Queue, Waiter
 from infrastructure import lua
 from infrastructure.connect import Reply
-from infrastructure.pools import Sending
+from infrastructure.pools import Sending, Withdrawn
 from infrastructure.tasks import Spawn
 
 # The server works for one lane while the client works for another. With 1, 2 and 4 lanes, fsync and 2 cores: 19, 27 and
@@ -148,6 +149,10 @@ class Lane:
                 longer_by=durability.wait_seconds,
                 sending=sending,
             )
+        except Withdrawn:
+            for call in calls:
+                call.try_ended(may_have_run=False)
+            return
         except EventStoreError as error:
             ran = not isinstance(error, Unavailable) or error.maybe_ran
             for call in calls:

@@ -47,19 +47,23 @@ class Waiter:
         if self.call is not None and self.call.may_have_run:
             self.settle(OutcomeUnknown(self.append.stream, self.append.ids, reason.detail))
         else:
+            if self.call is not None:
+                self.call.withdraw()  # or it would be written for the sake of others
             self.settle(own_copy(reason))
 
 
 class Call:
     """One call of append.lua: the appends that it joins, and what is known of its tries."""
 
-    __slots__ = ("_ran", "args", "keys", "last_failure", "sending", "waiters")
+    __slots__ = ("_ran", "args", "keys", "last_failure", "sending", "waiters", "withdrawn")
 
     def __init__(self, waiters: list[Waiter], log: Log, partition: int) -> None:
         self.waiters = waiters
         self._ran = False
         self.sending: Sending | None = None
         """The try that is under way."""
+        self.withdrawn = False
+        """Whether one of the waiters was told that nothing was written: it is not sent again as it is."""
         self.last_failure: EventStoreError | None = None
         keys, parts = log.keys, [part for w in waiters for part in w.append.parts]
         self.keys = [
@@ -80,6 +84,12 @@ class Call:
     def may_have_run(self) -> bool:
         """Whether anything of any try may have reached a server that may have run it."""
         return self._ran or (self.sending is not None and self.sending.in_doubt)
+
+    def withdraw(self) -> None:
+        """For a call that has surely not run."""
+        self.withdrawn = True
+        if self.sending is not None:
+            self.sending.withdrawn = True
 
     def try_ended(self, *, may_have_run: bool) -> None:
         self._ran = self._ran or may_have_run
@@ -124,6 +134,10 @@ class Queue:
         if self.call is None or not self.call.wanted:
             waiters = self._gather()
             self.call = Call(waiters, self._log, self._partition) if waiters else None
+        elif self.call.withdrawn:
+            failure = self.call.last_failure
+            self.call = Call([w for w in self.call.waiters if not w.gone], self._log, self._partition)
+            self.call.last_failure = failure
         return self.call
 
     def expire(self, now: float) -> float | None:

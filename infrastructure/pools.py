@@ -19,14 +19,20 @@ _WAITING = ("WAIT", "WAITAOF")
 _NOTHING_TO_WAIT_FOR = ResponseError("nothing to wait for: all that came before was refused")
 
 
+class Withdrawn(Exception):
+    """The call was not sent, for whoever asked for it has been told so."""
+
+
 class Sending:
     """What is known of a call under way, for who cannot wait for its end."""
 
-    __slots__ = ("in_doubt",)
+    __slots__ = ("in_doubt", "withdrawn")
 
     def __init__(self) -> None:
         self.in_doubt = False
         """Whether anything of it may have reached a server that may have run it."""
+        self.withdrawn = False
+        """Set by who has said, while there was no doubt, that it has not been sent: then it must not be any more."""
 
 
 class Pool:
@@ -47,11 +53,14 @@ class Pool:
         Raises Unavailable; once anything may have reached the server, with `maybe_ran`. Whatever ends this before the
         last reply is read ends the connection too: the next one to use it would read replies that are not its own.
         Behind commands that were all refused no WAIT is waited for: it would take its whole time, and tell of nothing.
-        `sending` knows of a doubt as soon as there is one.
+        `sending` knows of a doubt as soon as there is one; Withdrawn is raised if it is withdrawn before.
         """
         packed, sending = pack(commands), sending or Sending()
         waits, refused = _waits(commands) if longer_by else 0, False
         wire = await self._take()
+        if sending.withdrawn:
+            self._give_back(wire)
+            raise Withdrawn
         try:
             # asyncio's own timeout costs a lone call 10 % less than anyio's
             async with asyncio.timeout(self._seconds + longer_by):

@@ -4,6 +4,7 @@ written."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
@@ -58,6 +59,37 @@ async def test_an_append_that_was_sent_and_not_answered_is_in_doubt() -> None:
         server.process.wait()
         with silence(server.port), pytest.raises(OutcomeUnknown):  # a login is not needed: the append itself is sent
             await store.append("order-1", [Noted(2)], timeout_seconds=SHORT_SECONDS)
+
+
+async def test_what_was_surely_not_written_is_not_written_later_either() -> None:
+    """Two appends of one call wait for the only connection; one gives up before there is any."""
+    async with redis_server() as server:
+        settings = replace(server.settings, max_connections=1)
+        async with open_store(settings) as store, anyio.create_task_group() as tasks:
+            await store.append("order-1", [Noted(1)])
+            key = store.log.keys.head(0)
+            tasks.start_soon(store.log.redis.execute, key, "BLPOP", "key of none", 0)
+            await until(lambda: b"blocked_clients:1" in server.admin("INFO", "clients"))
+            tasks.start_soon(store.append, "patient-1", [Noted(3)])
+            error = await _refused(store)
+            assert error.maybe_ran is False
+            server.admin("LPUSH", "key of none", "x")
+            assert (await store.append("patient-1", [Noted(4)])).version == 2
+            assert await store.version("order-1") == 1
+
+
+async def test_nothing_is_sent_for_those_who_have_all_given_up() -> None:
+    async with (
+        redis_server() as server,
+        open_store(replace(server.settings, max_connections=1)) as store,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(store.log.redis.execute, store.log.keys.head(0), "BLPOP", "key of none", 0)
+        await until(lambda: b"blocked_clients:1" in server.admin("INFO", "clients"))
+        await _refused(store)
+        server.admin("LPUSH", "key of none", "x")
+        assert (await store.append("order-2", [Noted(3)])).position == 1
+        assert await store.version("order-1") == 0
 
 
 async def _refused(store: EventStore) -> Unavailable:
