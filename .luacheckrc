@@ -9,8 +9,9 @@ exclude_files = { ".venv" }
 files["eventstore/scripts"] = {
   read_globals = {
     "microseconds", "current_epoch", "parse_epochs", "newest_epoch", "epoch_at", "format_epochs",
-    "is_replica", "must_be_numbers", "look_at_stream", "add_events", "is_in_log", "repeats",
+    "is_replica", "must_be_numbers", "look_at_stream", "add_events", "is_in_log", "repeats", "try",
   },
+  globals = { "missing" },
 }
 
 -- The same for the scripts of groups: of lease.lua (which brings epoch.lua), rows.lua, effects.lua.
@@ -20,5 +21,6 @@ files["consumers/scripts"] = {
     "look_at_lease", "what_is_no_number", "replid_of", "why_stale", "is_free", "written_first", "place_of",
     "is_place", "text", "ring",
     "in_chunks", "parse_row", "write_rows", "mirror_rows", "check_effects", "run_effects",
+    "try", "missing",
   },
 }

@@ -10,6 +10,7 @@ from functools import partial
 from consumers.errors import GroupNotFound
 from consumers.keys import GroupKeys, group_keys, home_of
 from consumers.lease_calls import create
+from consumers.rights import check_rights
 from consumers.start import Start
 from eventstore import read
 from eventstore.cursor import Cursor, usable
@@ -20,7 +21,8 @@ from infrastructure.tasks import together
 
 async def ensure_group(log: Log, group: str, start: Start | Cursor) -> bool:
     """Makes the group, to begin at `start`, or behind a cursor; False if it is there. Raises GroupNotFound if a part of
-    it is lost, Unavailable."""
+    it is lost, Unavailable, also for want of rights: before anything is written."""
+    await check_rights(log)
     parts = [group_keys(log.keys, group, p) for p in range(log.partitions)]
     home = parts[home_of(group, log.partitions)]
     there = await together([partial(_exists, log, each) for each in parts])

@@ -8,20 +8,14 @@ import pytest
 from redis.crc import key_slot
 
 import consumers
-from consumers import To, consumer
-from consumers.dead_letters import retry
-from consumers.groups import delete_group, describe_group
-from consumers.retry import Immediate
-from eventstore import EventStore, RecordedEvent
 from infrastructure import lua
 from tests.support.every_server import EVERY, Promised
 from tests.support.group_contract import CONTRACT, Promise
-from tests.support.letters import until_listed
 from tests.support.logs import fill
 from tests.support.monitor import Call, monitored
-from tests.support.running import running
-from tests.support.servers import Server, redis_server, tries
-from tests.support.stores import Noted, open_store
+from tests.support.servers import Server, redis_server
+from tests.support.stores import open_store
+from tests.support.working import a_worker_and_its_operator
 
 pytestmark = pytest.mark.anyio
 
@@ -42,27 +36,6 @@ async def keep(promise: Promise, server: Server) -> None:
 @pytest.mark.parametrize("promise", CONTRACT, ids=lambda promise: promise.__name__)
 async def test_the_scripts_keep_their_promise(server: Server, promise: Promise) -> None:
     await keep(promise, server)
-
-
-async def a_worker_and_its_operator(_: Server, store: EventStore) -> None:
-    """What else is done with a group: an event is parked, retried when the handler is mended, and one returned."""
-    broken = True
-
-    @consumer("careful", retry=Immediate(attempts=1))
-    async def handle(event: RecordedEvent) -> To | None:
-        if broken and event.stream == "order-1":
-            raise ValueError("no")
-        return To("mail-1", Noted(event.version)) if event.stream == "order-1" else None
-
-    async with running(store, handle):
-        assert len(await until_listed(store, 1, "careful")) == 1
-        assert (await describe_group(store, "careful")).members
-        broken = False
-        await retry(store, "careful", ["order-1"], who="ada")
-        async for _try in tries():
-            if await store.version("mail-1") == 6:
-                break
-    await delete_group(store, "careful", who="ada")
 
 
 async def test_scripts_touch_the_keys_that_they_declare_and_no_other(server: Server) -> None:
