@@ -1,14 +1,20 @@
-"""The event types that a user's module defines."""
+"""What a user's module defines: event types, consumers, and the resources that these want."""
 
 import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
 from gateway.errors import BadRequest
 from infrastructure.errors import EventStoreError
+
+if TYPE_CHECKING:
+    from consumers import Consumer, Resource
+
+T = TypeVar("T")
 
 
 def event_types_of(name: str) -> list[type[Struct]]:
@@ -18,6 +24,28 @@ def event_types_of(name: str) -> list[type[Struct]]:
     public = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     found = [value for value in public.values() if isinstance(value, type) and issubclass(value, Struct)]
     return list(dict.fromkeys(each for each in found if _is_event(each, module)))
+
+
+def consumers_of(name: str) -> "tuple[list[Consumer], list[Resource]]":
+    """The consumers of a module, also those that it has imported, and the resources that it defines. Raises BadRequest
+    if it cannot be imported, or has no consumer."""
+    from consumers import Consumer, Resource
+
+    module = _imported(name)
+    found = _values(module, Consumer)
+    if not found:
+        raise BadRequest(
+            f"module {name} has no consumer",
+            field="--app",
+            remedy="name the module whose functions are decorated with @consumer(...)",
+        )
+    return found, _values(module, Resource)
+
+
+def _values(module: ModuleType, kind: type[T]) -> list[T]:
+    """Each once, whatever its names."""
+    values = [value for value in vars(module).values() if isinstance(value, kind)]
+    return list({id(value): value for value in values}.values())
 
 
 def _is_event(struct: type[Struct], module: ModuleType) -> bool:

@@ -6,6 +6,7 @@ from threading import current_thread, main_thread
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec import Struct
 
@@ -102,6 +103,7 @@ async def test_streams_are_handled_at_the_same_time_but_the_events_of_one_never_
     most = 0
     twice: list[str] = []
     seen: list[int] = []
+    are_full = anyio.Event()
 
     @consumer("slow", concurrency=8)
     async def handle(event: RecordedEvent) -> None:
@@ -110,7 +112,10 @@ async def test_streams_are_handled_at_the_same_time_but_the_events_of_one_never_
             twice.append(event.stream)
         now.append(event.stream)
         most = max(most, len(now))
-        await anyio.sleep(0.02)
+        if len(now) == 8:
+            are_full.set()
+        await are_full.wait()
+        await anyio.lowlevel.checkpoint()
         now.remove(event.stream)
         seen.append(event.version)
 
