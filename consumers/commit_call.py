@@ -85,6 +85,7 @@ async def rewind(log: Log, keys: GroupKeys, call: Rewind) -> None:
     Stale also if the log has no such place (any more)."""
     used = [keys.head, keys.log, keys.control, keys.detached, keys.due, keys.orders, keys.errors, keys.bell]
     args: list[Argument] = [keys.group, *words_of(call.token), entry_id(call.offset), call.fin, int(call.mute)]
+    args.append(call.replay)
     for stream, row in call.rows.items():
         args += (stream, row.pack())
     reply = await write(log, _rewind, used, args)

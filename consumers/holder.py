@@ -15,9 +15,12 @@ an event brings with it (effects, returned events) travels in the call that make
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from consumers.deliveries import Delivery
 from consumers.detached import Detached
 from consumers.lanes import Lanes
+from consumers.scope import Scope
 from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token
 from eventstore.cursor import Place
 from eventstore.epochs import EpochStart, epoch_at, parse
@@ -37,10 +40,15 @@ class _Brought(NamedTuple):
 
 class Holder:
     """One group's state in one partition, from acquiring the lease to losing it. `wanted` tells which events the group
-    handles; None: all of them."""
+    handles; None: all of them. `scope` is what the last replay wants of those that it had handled before."""
 
     def __init__(
-        self, stored: Stored, token: Token, wanted: Callable[[Delivery], bool] | None = None, bound: int = BOUND
+        self,
+        stored: Stored,
+        token: Token,
+        wanted: Callable[[Delivery], bool] | None = None,
+        bound: int = BOUND,
+        scope: Scope | None = None,
     ) -> None:
         self.token = token
         self.offset = stored.offset
@@ -50,9 +58,12 @@ class Holder:
         self.head = stored.head
         self._chain = parse(stored.epochs)
         self._mute, self._wanted, self._bound = stored.mute, wanted, bound
+        self.job = "" if scope is None else scope.job
+        """The replay that those events belong to which are replayed."""
+        self._left_out = None if scope is None else scope.left_out
         self._number = 0
         self._lanes = Lanes()
-        self._detached = Detached(stored.rows)
+        self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows)
         self._rows = self._detached.lanes
         self._postponed: list[Delivery] = []
         self._brought: list[_Brought] = []
@@ -80,12 +91,16 @@ class Holder:
     def feed(self, events: Iterable[Delivery], read_up_to: int) -> None:
         """The events that follow those fed before, up to a position: some of them may have been left out because
         nobody wants them."""
-        rows, add, wanted = self._rows, self._lanes.add, self._wanted
-        passed = self.fin if self._mute else 0
+        rows, add, wanted, left_out, fin = self._rows, self._lanes.add, self._wanted, self._left_out, self.fin
+        passed = fin if self._mute else 0
         for event in events:
             if rows and event.stream in rows:
                 self._detached.pass_over(event)
-            elif event.position > passed and (wanted is None or wanted(event)):
+            elif (
+                event.position > passed
+                and (wanted is None or wanted(event))
+                and (left_out is None or event.position > fin or not left_out(event))
+            ):
                 add(event)
         self.cursor = read_up_to
         self.head = max(self.head, read_up_to)
@@ -101,11 +116,17 @@ class Holder:
 
     def _take_detached(self, now_ms: int) -> Delivery | None:
         while (event := self._detached.take(now_ms)) is not None:
-            if (self._mute and self.is_replay(event)) or (self._wanted is not None and not self._wanted(event)):
-                self._detached.advance(event)
-                continue
-            return event
+            if not self._is_passed_over(event):
+                return event
+            self._detached.advance(event)
         return None
+
+    def _is_passed_over(self, event: Delivery) -> bool:
+        if self._wanted is not None and not self._wanted(event):
+            return True
+        if not self._mute and self._left_out is None:
+            return False
+        return self.is_replay(event) and (self._mute or (self._left_out is not None and self._left_out(event)))
 
     def is_replay(self, event: Delivery) -> bool:
         """Whether the group has finished an event that was taken once before."""
@@ -191,11 +212,15 @@ class Holder:
         self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True)
         return True
 
-    def obey(self) -> None:
-        """Carries out the orders that can be now."""
+    def obey(self) -> list[Order]:
+        """Carries out the orders that can be now; returns them without those that came too late."""
+        obeyed: list[Order] = []
         for order in self._orders.values():
             if order.id not in self._taken and (done := self._detached.obey(order)) is not None:
                 self._taken[order.id] = done
+                if done:
+                    obeyed.append(order)
+        return obeyed
 
     # ---- committing ----
 
@@ -297,3 +322,12 @@ class Holder:
             return False
         self._chain = (*self._chain, start)
         return True
+
+
+def _due_now(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Of a replay that was cancelled: nothing of it is worth waiting for, it is only passed over."""
+    return {stream: replace(row, due_ms=0) if _fails_as_replay(row) else row for stream, row in rows.items()}
+
+
+def _fails_as_replay(row: Row) -> bool:
+    return row.state is RowState.RETRYING and int(row.pending.partition("-")[2] or 0) <= row.fin

@@ -81,7 +81,7 @@ async def acquire(log: Log, keys: GroupKeys, member: str, lease_ms: int, *, forc
 
 
 def _stored(reply: Sequence[Reply]) -> Stored:
-    _, term, epoch, offset, fin, mute, paused, now_ms, head, epochs, largest, bell, _, rows, orders = reply
+    _, term, epoch, offset, fin, mute, paused, now_ms, head, epochs, largest, bell, _, rows, orders, replay = reply
     fields = zip(rows[::2], rows[1::2], strict=True)
     return Stored(
         term=int(term),
@@ -97,6 +97,7 @@ def _stored(reply: Sequence[Reply]) -> Stored:
         epochs=epochs,
         largest=None if largest is None else int(largest),
         bell=bell.decode(),
+        replay=replay.decode(),
     )
 
 

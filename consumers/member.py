@@ -33,6 +33,9 @@ from consumers.membership import Member as MemberInfo
 from consumers.membership import Members
 from consumers.owned import Owned
 from consumers.owners import owners_of
+from consumers.pace import Pace
+from consumers.rate import per_second
+from consumers.scope import Scope
 from consumers.workers import Workers
 from eventstore.log import Log
 
@@ -71,6 +74,9 @@ class Member:
         self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
         self._owned: dict[int, Owned] = {}
         self._leaving: set[int] = set()
+        self._scopes: dict[int, Scope] = {}
+        self._replay_pace = Pace(per_second(1), lambda: self.share)
+        self._paced_job = ""
         self._listeners: dict[int, Listener] = {}
         self._look = asyncio.Event()
         self._tasks: TaskGroup
@@ -96,6 +102,11 @@ class Member:
     def share(self) -> float:
         """Of the partitions, that this member holds."""
         return len(self._owned) / self._log.partitions
+
+    @property
+    def replays(self) -> set[str]:
+        """The replays that this member looks after: it has the first partition of each."""
+        return {scope.job for scope in self._scopes.values() if scope.is_first}
 
     def changed(self, lease: Lease) -> None:
         """A lease was lost, or its group paused or resumed."""
@@ -142,10 +153,11 @@ class Member:
         token = answer.token(self._info.id)
         lease = self._renewals.hold(keys, token, asked_at=asked_at, server_ms=answer.now_ms, paused=answer.paused)
         wanted = self._deliveries.wanted if self._deliveries.is_limited else None
+        scope = self._scope(keys.partition, answer.replay)
         owned = Owned(
             self._log,
             keys,
-            Holder(answer, token, wanted),
+            Holder(answer, token, wanted, scope=scope),
             lease,
             self._deliveries,
             epochs=answer.epochs,
@@ -154,11 +166,28 @@ class Member:
             on_head=self._relisten,
             on_out=self._on_out,
             on_refused=self._workers.refuse,
+            replay_pace=None if scope is None else self._pace_of(scope),
         )
         self._owned[keys.partition] = owned
         self._tasks.start_soon(self._live, owned)
         self._on_out(keys.partition)  # what a holder before may have left
         return True
+
+    def _scope(self, partition: int, stored: str) -> Scope | None:
+        """What the last replay wants of the events of a partition."""
+        scope = Scope.parse(stored)
+        if scope is None:
+            return None
+        self._scopes[partition] = scope = scope.resolved(self._log)
+        return scope
+
+    def _pace_of(self, scope: Scope) -> Pace | None:
+        """One for all partitions of a replay."""
+        if scope.rate is None:
+            return None
+        if self._paced_job != scope.job:
+            self._paced_job, self._replay_pace = scope.job, Pace(per_second(scope.rate), lambda: self.share)
+        return self._replay_pace
 
     async def _live(self, owned: Owned) -> None:
         """A partition's time with this member. A cancellation does not end it: it is drained then."""
@@ -184,6 +213,7 @@ class Member:
         self._workers.interrupt(owned)
         self._leaving.discard(owned.partition)
         del self._owned[owned.partition]
+        self._scopes.pop(owned.partition, None)
         self._look.set()
 
     async def _drain(self, owned: Owned, grace_seconds: float) -> None:
@@ -224,7 +254,7 @@ class Member:
                     continue
                 if is_time:
                     owned.resume()
-                if self._workers.breaker.is_open and self._workers.breaker.may_take:
+                if owned.holds_back or (self._workers.breaker.is_open and self._workers.breaker.may_take):
                     self._workers.ready(owned)
                 due_ms = owned.holder.next_due_ms
                 if due_ms is not None and due_ms <= owned.lease.server_ms:

@@ -10,6 +10,7 @@ loss       everything in memory is dropped; what is in hands is interrupted, and
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ from consumers.keys import GroupKeys
 from consumers.lease import Lease, now
 from consumers.lease_calls import release
 from consumers.look import look
+from consumers.pace import Pace
 from consumers.state import Commit, Committed, Effect, Outgoing
 from eventstore.entries import Run
 from eventstore.epochs import Chain, epoch_at, parse
@@ -50,7 +52,8 @@ OnReady = Callable[["Owned"], None]
 class Owned:
     """Made when a lease has been taken; `run` is its life. `on_ready` is told when there may be work, `on_head` when
     the main pass has come to the end of the log, `on_out` when returned events wait to be carried on, `on_refused` of
-    an event that brought what cannot be carried out: it is handled once more, under another lease, and then fails."""
+    an event that brought what cannot be carried out: it is handled once more, under another lease, and then fails.
+    `replay_pace` is kept by events that are replayed, and by no others."""
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Owned:
         on_head: OnReady,
         on_out: Callable[[int], None],
         on_refused: Callable[[Delivery, CommitRefused], None],
+        replay_pace: Pace | None = None,
     ) -> None:
         self.keys, self.holder, self.lease = keys, holder, lease
         self.bell = bell
@@ -77,6 +81,9 @@ class Owned:
         self._chain: Chain = parse(epochs)
         self._on_ready, self._on_head, self._on_out = on_ready, on_head, on_out
         self._on_refused = on_refused
+        self._replay_pace = replay_pace
+        self._held_back: deque[Delivery] = deque()
+        """Events that are replayed, and whose turn it is not yet: the others go on."""
         self._finished = asyncio.Event()  # something may be committed
         self._room = asyncio.Event()  # something may be read
         self._lanes = asyncio.Event()  # a lane wants events
@@ -151,12 +158,26 @@ class Owned:
         lease = self.lease
         if self.draining or lease.paused or self.lost is not None or (now() >= lease.until and not self.is_alive):
             return None
-        event = self.holder.take(self._server_ms)
+        event = self.holder.take(self._server_ms) if self._replay_pace is None else self._paced(self._replay_pace)
         if event is None:
             self.turn_over()
         else:
             self.in_hands += 1
         return event
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether an event waits for the pace of a replay: to be looked at again in a moment."""
+        return bool(self._held_back)
+
+    def _paced(self, pace: Pace) -> Delivery | None:
+        if self._held_back and pace.now_or_later():
+            return self._held_back.popleft()
+        while (event := self.holder.take(self._server_ms)) is not None:
+            if not self.holder.is_replay(event) or (not self._held_back and pace.now_or_later()):
+                return event
+            self._held_back.append(event)
+        return None
 
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         self.in_hands -= 1

@@ -10,6 +10,8 @@ import anyio
 
 from consumers.rate import Rate
 
+CATCH_UP_SECONDS = 0.1
+
 
 class Pace:
     """`share` is the part of the partitions that this member holds just now, above 0; `clock` gives seconds that never
@@ -27,6 +29,16 @@ class Pace:
         except BaseException:
             self.give_back()
             raise
+
+    def now_or_later(self) -> bool:
+        """True if a call may be made now, which is used up by that. Who asks now and then, and not when it is time, may
+        make good for what was missed in the last tenth of a second."""
+        now = self._clock()
+        at = max(self._next_at, now - CATCH_UP_SECONDS)
+        if at > now:
+            return False
+        self._next_at = at + self._seconds
+        return True
 
     def give_back(self) -> None:
         """The call is not made after all."""

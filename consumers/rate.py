@@ -17,6 +17,11 @@ class Rate(Struct, frozen=True):
     per_seconds: int
 
 
+def per_second(calls: float) -> Rate:
+    """A rate that was given as a number, of which one below 1 is less than one call in a second."""
+    return Rate(max(round(calls * 3_600), 1), 3_600)
+
+
 def parse_rate(text: str) -> Rate:
     """Of `20/s`, `100/m` or `1000/h`. Raises InvalidConsumer."""
     written = _WRITTEN.fullmatch(text) if isinstance(text, str) else None

@@ -158,9 +158,15 @@ class Workers:
     async def _handle(self, hands: _Hands, owned: Owned, event: Delivery) -> None:
         hands.owned, hands.event, hands.began_at = owned, event, time.monotonic()
         holder = owned.holder
+        replaying = holder.is_replay(event)
         try:
             outcome = await self._handling.handle(
-                hands.slot, event, holder.attempts(event), holder.is_replay(event), owned.lease.token.term
+                hands.slot,
+                event,
+                holder.attempts(event),
+                replaying,
+                owned.lease.token.term,
+                holder.job if replaying else "",
             )
         except BaseException as raised:
             self.breaker.given_up()

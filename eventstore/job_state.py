@@ -1,7 +1,7 @@
 """What is written of a job, and the job as the fold of it."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,7 @@ class JobStarted(Struct, frozen=True):
     who: str
     why: str | None
     total: int | None
+    about: dict[str, Any] | None = None
 
 
 @event(name=PROGRESSED)
@@ -51,7 +52,7 @@ class JobEnded(Struct, frozen=True):
 
 class Job(Struct, frozen=True, kw_only=True):
     """A job as it was last heard of. Times are microseconds since 1970 on the server's clock; `total` is None where
-    nobody knows it beforehand."""
+    nobody knows it beforehand, `about` what its kind keeps of it."""
 
     id: str
     kind: str
@@ -65,6 +66,7 @@ class Job(Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     error: str | None = None
     cancel_requested_by: str | None = None
+    about: dict[str, Any] | None = None
 
     @property
     def rate(self) -> float | None:
@@ -91,6 +93,7 @@ def fold(started: RecordedEvent, own: Sequence[RecordedEvent], ended: RecordedEv
         state="running",
         done=0,
         total=begin.total,
+        about=begin.about,
         started_at=started.recorded_at,
         updated_at=started.recorded_at,
     )

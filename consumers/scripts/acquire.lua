@@ -4,7 +4,7 @@
 -- ARGV  name of the group | who takes it | lease in ms | 1 to take it from whoever has it, else 0
 -- returns "taken", term, epoch, offset, fin, mute, paused, TIME in ms, head position, epochs,
 --         bytes of the largest event (nothing if not known), id of the bell's last entry,
---         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}
+--         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}, what the last replay wants
 --       or "held", owner, end of the lease, TIME, all in ms
 --       or "missing", what
 -- errors NOPARTITION: the partition was never made; DAMAGED; READONLY of a replica. Nothing is written.
@@ -52,4 +52,5 @@ return {
   'taken', term, number, offset, lease[8], lease[9], lease[10], now_ms, tonumber(head[3]), head[4], head[5],
   rung and rung[1] or '0-0', mirrored.err and 1 or 0,
   redis.call('HGETALL', detached_key), redis.call('HGETALL', orders_key),
+  redis.call('HGET', control_key, 'replay') or '',
 }

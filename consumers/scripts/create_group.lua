@@ -24,7 +24,7 @@ if not position or position > tonumber(head[3]) or not is_place(head[4], epoch, 
 
 -- What is left of a group of that name is not this group's. The first write is one that needs memory.
 redis.call('HSET', control_key, 'owner', '', 'term', '0', 'until', '0', 'number', '0', 'epoch', '0', 'replid', '',
-  'offset', start, 'fin', start, 'mute', '0', 'paused', '', 'moved', '')
+  'offset', start, 'fin', start, 'mute', '0', 'paused', '', 'moved', '', 'replay', '')
 for _, hash in ipairs({ detached_key, orders_key, errors_key }) do
   redis.call('UNLINK', hash)
   redis.call('HSET', hash, '', '')

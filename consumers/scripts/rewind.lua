@@ -2,7 +2,7 @@
 --
 -- KEYS  head, log, control, detached, due, orders, errors, bell
 -- ARGV  name of the group | owner, term, epoch | offset | position up to which it had been finished | 1: mute, else 0
---       | a row: stream, packed row
+--       | what the replay wants, for who takes the lease next | a row: stream, packed row
 -- returns "moved", 1 if the Redis group is missing; also for a call that was carried out before
 --       or "stale", why
 -- errors NOPARTITION, DAMAGED: what is stored is not of our making; READONLY. Nothing is written.
@@ -15,7 +15,7 @@
 local head_key, log_key, control_key, detached_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local due_key, errors_key, bell_key = KEYS[5], KEYS[7], KEYS[8]
 local group, owner, term, epoch, offset = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local fin, mute, ROWS = tonumber(ARGV[6]), ARGV[7], 8
+local fin, mute, replay, ROWS = tonumber(ARGV[6]), ARGV[7], ARGV[8], 9
 
 local head, lease = look_at_lease(head_key, control_key)
 if not head[3] then
@@ -57,7 +57,7 @@ redis.call('XLEN', bell_key)
 
 written_first(control_key)
 redis.call('HSET', control_key, 'owner', '', 'term', text(term + 1), 'until', '0', 'number', '0', 'offset', offset,
-  'fin', fin_epoch .. '-' .. text(fin), 'mute', mute, 'moved', this)
+  'fin', fin_epoch .. '-' .. text(fin), 'mute', mute, 'moved', this, 'replay', replay)
 write_rows(rows, detached_key, due_key, errors_key)
 ring(bell_key, 'moved')
 local mirrored = redis.pcall('XGROUP', 'SETID', log_key, group, offset, 'ENTRIESREAD', text(position))

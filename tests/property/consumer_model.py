@@ -103,7 +103,7 @@ class GroupModel:
         self.log = log
         self.owner, self.term, self.until, self.number, self.epoch, self.replid = "", 0, 0, 0, 0, ""
         self.offset = self.fin = start
-        self.mute, self.paused, self.moved = False, "", ""
+        self.mute, self.paused, self.moved, self.replay = False, "", "", ""
         self.table: dict[str, Row] = {}
         self.failures: dict[str, bytes] = {}
         self.orders: dict[str, Order | str] = {}  # or what became of it
@@ -233,6 +233,7 @@ class GroupModel:
             raise NotHeld
         self.owner, self.term, self.until, self.number = "", self.term + 1, 0, 0
         self.offset, self.fin, self.mute, self.moved = call.offset[1], fin, call.mute, this
+        self.replay = call.replay
         self.rings.append("moved")
         self._write_rows(call.rows, {}, keep_all=True)
 

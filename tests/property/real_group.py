@@ -40,6 +40,7 @@ def expected_state(group: GroupModel, log: PartitionModel) -> dict[str, Any]:
             "mute": str(int(group.mute)),
             "paused": group.paused,
             "moved": group.moved,
+            "replay": group.replay,
         },
         "rows": {"": "", **{stream: row.pack() for stream, row in group.table.items()}},
         "due": {"": float("inf"), **{stream: float(row.due_ms) for stream, row in failing.items()}},

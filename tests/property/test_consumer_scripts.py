@@ -7,6 +7,7 @@ between two readings of the server's clock.
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,13 +22,13 @@ from msgspec.structs import replace
 
 from consumers.commit_call import commit, rewind
 from consumers.errors import CommitRefused, Stale
-from consumers.keys import effect_key, group_keys
+from consumers.keys import group_keys
 from consumers.lease_calls import Held, Renewed, acquire, create, release, renew
 from consumers.order_calls import give_order, pause, take_outcomes, withdraw
 from consumers.state import Commit, Committed, Effect, Order, Outgoing, Rewind, Row, RowState, Stored, Token
-from eventstore.keys import Keys
 from eventstore.log import Log
 from infrastructure.server_program import find_program
+from tests.property.consumer_drafts import STREAMS, draft_rows, effects, moves, returned, tokens
 from tests.property.consumer_model import TAG_DIGITS, GroupModel, NotHeld, PartitionModel, Refused
 from tests.property.log_model import SentAppend, SentEvent
 from tests.property.real_group import expected_state, stored_state
@@ -38,61 +39,8 @@ from tests.support.stores import open_store
 T = TypeVar("T")
 SOAK = bool(os.environ.get("EVENTSTORE_SOAK"))
 EXAMPLES = 1_500 if SOAK else 60
-STREAMS = ["order-1", "order-2", "läger-é", "x}:i:order-1", "$audit"]
 MEMBERS = ["ada", "bob"]
 LEASE_MS = 10_000
-
-draft_rows = st.dictionaries(
-    st.sampled_from(STREAMS),
-    st.tuples(
-        st.sampled_from(["fits", "fits", "next", "any"]),
-        st.integers(0, 5),
-        st.sampled_from([RowState.CLEAN, RowState.CLEAN, *RowState]),
-        st.integers(0, 8),
-        st.sampled_from(["group", "none", "head", "some"]),
-        st.booleans(),
-    ),
-    max_size=3,
-)
-fields = st.sampled_from(["n", b"\xc3\xa9"])  # few, so that effects of one commit meet
-words = st.sampled_from(["a", "b", "5", "-3", "07", "", "4611686018427387904", b"\xc3\xa9", 7, 1.5])
-steps = st.sampled_from([1, -2, 2**53 + 1, 2**62, -(2**62)])
-scores = st.sampled_from([1, -2.5, 0.1, 1e300, "no number"])
-names = st.sampled_from(["one", "two"])
-KEYS = Keys("es", 1)
-
-
-def _effect(command: str, *args: Any) -> st.SearchStrategy[Effect]:
-    return st.builds(
-        lambda name, given: Effect(command, effect_key(KEYS, "g", 0, name), given), names, st.tuples(*args)
-    )
-
-
-effects = st.one_of(
-    _effect("HSET", fields, words),
-    _effect("HINCRBY", fields, steps),
-    _effect("HDEL", fields),
-    _effect("SADD", words, words),
-    _effect("SREM", words, words),
-    _effect("ZADD", scores, words),
-    _effect("ZINCRBY", scores, words),
-    _effect("ZREM", words),
-    _effect("SET", words),
-    _effect("INCRBY", steps),
-    _effect("RPUSH", words, words),
-    _effect("DEL"),
-)
-returned = st.builds(
-    Outgoing,
-    partition=st.integers(0, 3),
-    stream=st.sampled_from(STREAMS),
-    packed=st.sampled_from([b"e" * 22, b"\x00\xff" * 60]),
-    cause_recorded_at=st.sampled_from([1, 2**52]),
-    letter=st.sampled_from(".NHC"),
-)
-moves = st.sampled_from(["stay", "on", "on", "on", "to the head", "back", "beyond", "other history"])
-# The lease is taken before, if it is lost; or the newest token but so many is used as it is.
-tokens = st.sampled_from(["fresh", "fresh", "fresh", "fresh", "fresh", "fresh", 0, 1, 2, "of another epoch"])
 
 
 class GroupMachine(RuleBasedStateMachine):
@@ -110,6 +58,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.tokens: list[Token] = [Token("nobody", 1, 1)]
         self.sent: list[Commit] = []
         self.order_ids = 0
+        self.replicated: tuple[PartitionModel, GroupModel] | None = None
         for stream in events:
             self._append(stream)
         start = min(start, self.partition.head)
@@ -135,6 +84,21 @@ class GroupMachine(RuleBasedStateMachine):
         self.partition.number = max(self.partition.number, self.real.now() + ahead_us)
         self.real.set_head(number=self.partition.number)
         self.the_server_is_another_process()
+
+    @rule()
+    def a_replica_has_it(self) -> None:
+        self.client.save()
+        self.replicated = deepcopy((self.partition, self.group))
+
+    @precondition(lambda self: self.replicated is not None)
+    @rule()
+    def a_failover_to_the_replica(self) -> None:
+        """Log and group go back together; tokens, and commits under way, of the lost history are still known."""
+        self.client.execute_command("DEBUG", "RELOAD", "NOSAVE")
+        assert self.replicated is not None
+        self.partition, self.group = deepcopy(self.replicated)
+        self.the_server_is_another_process()
+        self._compare()
 
     @rule()
     def a_promise_is_given(self) -> None:
@@ -309,7 +273,7 @@ class GroupMachine(RuleBasedStateMachine):
         token = self._token(which)
         offset = self._offset(move, data)
         made = {stream: self._row(stream, offset[1], *draft) for stream, draft in rows.items()}
-        call = Rewind(token, offset, fin, mute, made)
+        call = Rewind(token, offset, fin, mute, made, data.draw(st.sampled_from(["", "läger"]), "replay"))
         for _ in range(data.draw(st.integers(1, 2), "times")):
             outcome = self._outcome(rewind, self.keys, call)
             try:
@@ -415,9 +379,7 @@ class GroupMachine(RuleBasedStateMachine):
                 return self._place(head)[0] + 1, head
         return self._place(head)
 
-    def _row(
-        self, stream: str, offset: int, how: str, version: int, state: RowState, attempts: int, fin: str, _: bool
-    ) -> Row:
+    def _row(self, stream: str, offset: int, how: str, version: int, state: RowState, attempts: int, fin: str) -> Row:
         positions = self.partition.index.get(stream, [])
         fitting = sum(position <= offset for position in positions) + 1
         following = {"fits": fitting, "next": fitting + 1, "any": version + 1}[how]
@@ -430,11 +392,12 @@ class GroupMachine(RuleBasedStateMachine):
 
     def _is_all_that_is_stored(self, reply: Stored) -> None:
         group, log = self.group, self.partition
-        assert (reply.offset, reply.fin, reply.mute, reply.paused) == (
+        assert (reply.offset, reply.fin, reply.mute, reply.paused, reply.replay) == (
             self._place(group.offset),
             group.fin,
             group.mute,
             group.paused,
+            group.replay,
         )
         assert reply.rows == group.table
         assert {order.id: order for order in reply.orders} == {
