@@ -75,6 +75,10 @@ def encode(
     partitions: int,
 ) -> Append:
     """Raises InvalidRequest, InvalidEvent, TooLarge, DifferentPartitions or IdConflict; nothing has been sent then."""
+    if len(appends) == 1 and not checks and metadata is None and causes == ():
+        plain = _plainly(appends[0], types, limits, partitions)
+        if plain is not None:
+            return plain
     new = [_new(event) for each in appends for event in _checked_batch(each)]
     if len(new) > limits.max_call_events:
         raise TooLarge("the number of events of the call", len(new), limits.max_call_events, "max_call_events")
@@ -97,6 +101,28 @@ def encode(
     size += sum([len(stream.encode()) for stream in checks])
     cause_at = max([c.recorded_at for c in causes]) if causes else 0
     return Append(_one_partition(parts, partitions), parts, own_ids, cause_at, len(new) + len(checks), size)
+
+
+def _plainly(given: StreamAppend, types: EventTypes, limits: LogSettings, partitions: int) -> Append | None:
+    """What most appends are: events of one stream without a word about them. It takes 0.6 of the time of the long way,
+    which also finds what is to be refused: None for that, and for any other."""
+    events, stream = given.events, given.stream
+    if not isinstance(events, list | tuple) or not 0 < len(events) <= limits.max_call_events:
+        return None
+    if [event for event in events if isinstance(event, NewEvent)]:
+        return None
+    ids, name = tuple([new_id() for _ in events]), stream.encode()
+    packed = [codec.pack(ids[0], name, *types.encode(events[0]), b"")]
+    if len(events) > 1:
+        about = _stored(_replaced(_PLAIN, str(ids[0]), None))  # one transaction, as in `_about`
+        encode_data, pack = types.encode, codec.pack
+        packed += [pack(i, name, *encode_data(event), about) for i, event in zip(ids[1:], events[1:], strict=True)]
+    sizes = [len(event) for event in packed]
+    size = sum(sizes)
+    if max(sizes) > limits.max_event_bytes or size > limits.max_call_bytes:
+        return None
+    part = Part(stream, expected.checked(given.expected), "", packed, ids)
+    return Append(partition_of(stream, partitions), (part,), False, 0, len(events), size)
 
 
 def checked_many(appends: Sequence[StreamAppend], checks: Mapping[str, ExpectedVersion], limits: LogSettings) -> None:
@@ -315,7 +341,12 @@ def arguments(append: Append) -> list[str | int | bytes]:
 
 def looks_up(append: Append) -> bool:
     """Whether append.lua has to look for ids of it in the duplicate window."""
-    return append.own_ids or any(part.events and not isinstance(part.expected, int) for part in append.parts)
+    if append.own_ids:
+        return True
+    for part in append.parts:  # noqa: SIM110 - a generator for each append would cost it 0.4 us
+        if part.events and not isinstance(part.expected, int):
+            return True
+    return False
 
 
 def _wanted(part: Part) -> int | str:

@@ -25,9 +25,10 @@ from eventstore.errors import LogDamaged
 FORMAT = 1
 FIELD = b"e"
 _HEAD = struct.Struct(">BQHI16sI")
-_CONTENT = struct.Struct(">HB")
+_CONTENT_SIZE = struct.calcsize(">HB")
 _NAME = struct.Struct(">H")
-_CONTENT_LENGTH = struct.Struct(">I")
+_pack_start = struct.Struct(">16sIHB").pack
+_pack_name = _NAME.pack
 
 
 class StoredMetadata(Struct, frozen=True, array_like=True):
@@ -77,17 +78,9 @@ def pack(
 ) -> bytes:
     """What the client sends of an event: from `id` to the end."""
     name = event_type.encode()
-    content = _CONTENT.pack(schema_version, len(name)) + name + data
-    return b"".join(
-        (
-            event_id.bytes,
-            _CONTENT_LENGTH.pack(len(content)),
-            content,
-            _NAME.pack(len(stream)),
-            stream,
-            packed_metadata,
-        )
-    )
+    length = _CONTENT_SIZE + len(name) + len(data)
+    start = _pack_start(event_id.bytes, length, schema_version, len(name))
+    return b"".join((start, name, data, _pack_name(len(stream)), stream, packed_metadata))
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
