@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import anyio
 from msgspec import Struct
 
 from consumers.consumer import Consumer, consumer
@@ -11,7 +12,7 @@ from consumers.dead_letters import LetterShape, list_letters
 from consumers.errors import GroupNotFound
 from consumers.keys import group_keys
 from consumers.retry import Park, Policy
-from eventstore import EventStore, RecordedEvent, audit
+from eventstore import EventStore, RecordedEvent, StreamAppend, audit
 from tests.support.running import running
 from tests.support.servers import tries
 
@@ -24,11 +25,15 @@ class Declined(Exception):
     """The card was declined."""
 
 
+def _is_unpaid(event: RecordedEvent) -> bool:
+    return not event.stream.startswith("paid-")
+
+
 class Shop:
     """`declines` tells which events fail; `handled` are those whose handler has returned, `calls` all that were seen:
     stream and version."""
 
-    def __init__(self, declines: Callable[[RecordedEvent], bool] = lambda _: True) -> None:
+    def __init__(self, declines: Callable[[RecordedEvent], bool] = _is_unpaid) -> None:
         self.declines = declines
         self.calls: list[tuple[str, int]] = []
         self.handled: list[tuple[str, int]] = []
@@ -63,14 +68,26 @@ async def until_listed(
     raise AssertionError
 
 
-async def park(store: EventStore, streams: Sequence[str], events: int = 1, group: str = "charge-cards") -> Shop:
-    """The first event of each of these streams fails and is parked; nobody runs afterwards."""
-    for stream in streams:
-        await store.append(stream, [Placed(n) for n in range(1, events + 1)])
-    shop = Shop()
+async def park(
+    store: EventStore,
+    streams: Sequence[str],
+    events: int = 1,
+    group: str = "charge-cards",
+    declines: Callable[[RecordedEvent], bool] = lambda _: True,
+) -> None:
+    """The first event of each of these streams fails and is parked; nobody runs afterwards. Beside each there is an
+    event that does not fail, or the group would be paused for an outage."""
+    shop = Shop(lambda event: _is_unpaid(event) and declines(event))
+    async with anyio.create_task_group() as tasks:
+        for stream in streams:
+            tasks.start_soon(_append, store, stream, events)
     async with running(store, shop.charging(group)):
         await until_listed(store, len(streams), group)
-    return shop
+
+
+async def _append(store: EventStore, stream: str, events: int) -> None:
+    fails = StreamAppend(stream, [Placed(n) for n in range(1, events + 1)])
+    await store.append_many([fails, StreamAppend(f"paid-{{{stream}}}", [Placed(0)])])
 
 
 async def pending(store: EventStore, group: str = "charge-cards") -> dict[str, list[str]]:
