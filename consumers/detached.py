@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from consumers.deliveries import Delivery
 from consumers.state import Order, Row, RowState
+from consumers.turns import CLASSES, NORMAL, Turns
 
 KEPT_EVENTS = 64
 """Of one lane in memory; what follows is read when it is needed."""
@@ -31,7 +32,7 @@ _FIRST_PATIENCE, _MOST_PATIENCE = 256, 65_536
 class DetachedLane(Struct):
     """`events` are those from `next` on, without a gap. `tail` is the highest version known to exist, `seen` the place
     of the last event that the main pass has passed over. `judged` is the offset up to which it need not be asked again
-    whether the stream may come back."""
+    whether the stream may come back. Up to version `urgent_up_to` it counts as `urgent_class` (turns.py)."""
 
     row: Row
     events: deque[Delivery]
@@ -41,6 +42,8 @@ class DetachedLane(Struct):
     last_position: int = 0
     running: bool = False
     queued: bool = False
+    urgent_class: int = NORMAL
+    urgent_up_to: int = 0
     judged: int = -1
     patience: int = _FIRST_PATIENCE
 
@@ -57,7 +60,7 @@ class Detached:
         self.lanes = {stream: DetachedLane(row, deque()) for stream, row in rows.items()}
         self.changed: set[str] = set()
         self._clean = {stream for stream, row in rows.items() if row.state is RowState.CLEAN}
-        self._queue: deque[str] = deque()
+        self._turns: Turns[str] = Turns()
         self._wanting: set[str] = set()
         self._due: list[tuple[int, str]] = []
         for stream, lane in self.lanes.items():
@@ -75,8 +78,7 @@ class Detached:
             lane = self.lanes.get(stream)
             if lane and lane.row.state is RowState.RETRYING and lane.row.due_ms == due_ms:
                 self._enqueue(stream, lane)
-        while self._queue:
-            stream = self._queue.popleft()
+        while (stream := self._turns.pop()) is not None:
             lane = self.lanes.get(stream)
             if lane is None or not lane.queued:
                 continue
@@ -141,6 +143,15 @@ class Detached:
             lane.seen_version, lane.seen_position, lane.tail = last.version, last.position, last.version
         self.lanes[stream] = lane
         self._set(stream, lane, row)
+
+    def pull(self, stream: str, of_class: int, up_to: int) -> None:
+        """The lane counts as so urgent until version `up_to` is finished."""
+        lane = self.lanes[stream]
+        if up_to > lane.urgent_up_to or of_class < lane.urgent_class:
+            lane.urgent_class, lane.urgent_up_to = of_class, max(up_to, lane.urgent_up_to)
+            if lane.queued:
+                self._turns.remove(stream)
+                self._turns.add(stream, self._class_of(lane))
 
     def advance(self, event: Delivery) -> None:
         """Version `next` is finished, or passed over."""
@@ -238,4 +249,12 @@ class Detached:
     def _enqueue(self, stream: str, lane: DetachedLane) -> None:
         if not lane.queued:
             lane.queued = True
-            self._queue.append(stream)
+            self._turns.add(stream, self._class_of(lane))
+
+    @staticmethod
+    def _class_of(lane: DetachedLane) -> int:
+        pulled = lane.urgent_class if lane.row.next <= lane.urgent_up_to else NORMAL
+        if not lane.events:
+            return pulled
+        head = CLASSES[lane.events[0].metadata.priority]
+        return min(head, pulled) if lane.row.next <= lane.urgent_up_to else head

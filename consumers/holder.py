@@ -30,6 +30,16 @@ BOUND = 10_000
 CANDIDATES_PER_COMMIT = 500
 
 
+class Urgent(NamedTuple):
+    """Version `version` of a stream is of this class (turns.py), and lies beyond what the main pass has read; `first`
+    is the first version of the stream that does."""
+
+    stream: str
+    first: int
+    version: int
+    of_class: int
+
+
 class _Brought(NamedTuple):
     """What a finished event brings with it, until a commit has taken it."""
 
@@ -210,6 +220,20 @@ class Holder:
             return False
         events = self._lanes.take_out(event.stream, event)
         self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True)
+        return True
+
+    def pull(self, urgent: Urgent, read_up_to: int) -> bool:
+        """A stream with something urgent beyond what the main pass has read comes forward, with all that precedes it.
+        False if it cannot: at the bound, or if the main pass has read on since the look at `read_up_to`."""
+        stream = urgent.stream
+        if stream in self._lanes:
+            self._lanes.boost(stream, urgent.of_class)
+            return True
+        if stream not in self._rows:
+            if self.cursor != read_up_to or len(self._rows) >= self._bound:
+                return False
+            self._detached.detach(stream, Row(urgent.first, fin=self.fin), (), running=False)
+        self._detached.pull(stream, urgent.of_class, urgent.version)
         return True
 
     def obey(self) -> list[Order]:

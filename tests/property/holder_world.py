@@ -16,9 +16,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from consumers.deliveries import Delivery
-from consumers.holder import Holder
+from consumers.holder import Holder, Urgent
 from consumers.state import Commit, Order, Outgoing, Rewind, Row, RowState, Stored, Token
-from eventstore import Metadata, RecordedEvent
+from eventstore import Metadata, Priority, RecordedEvent
 from eventstore.epochs import EpochStart
 from tests.property.consumer_model import GroupModel, NotHeld, PartitionModel
 
@@ -82,7 +82,8 @@ class World:
         self.fails, self.fails_for_ever = choose.choice([0, 0.1, 0.3, 0.6]), choose.choice([0, 0.05, 0.2])
         self.past: list[Past] = []
         self.highest_term = 0
-        names = ("rewind", "rewind_stream", "cancel", "skip", "order", "crash", "lose", "slow", "failover")
+        names = ("rewind", "rewind_stream", "cancel", "skip", "order", "crash", "lose", "slow", "pull", "failover")
+        self.priorities = list(Priority) if choose.random() < 0.5 else [Priority.NORMAL]
         self.weights = {name: choose.choice([0, 1, 1, 3]) for name in names}
         self.rare = choose.choice([0.05, 0.12, 0.12, 0.6])
 
@@ -91,7 +92,7 @@ class World:
     def step(self) -> None:
         often = ["append", "append", "read", "read", *["start"] * 6, *["finish"] * 6, *["commit"] * 4, "obey", "resume"]
         for name, weight in self.weights.items():
-            if name in ("order", "slow"):
+            if name in ("order", "slow", "pull"):
                 often += [name] * weight
             elif weight and self.choose.random() < self.rare:
                 often.append(name)
@@ -313,6 +314,15 @@ class World:
         if member.hands:
             member.holder.detach(self.choose.choice(member.hands).event)
 
+    def _pull(self, name: str, member: HolderOf) -> None:
+        """Something urgent lies beyond what was read."""
+        cursor = member.holder.cursor
+        beyond = self.log.events[cursor:] if self._is_of_this_log(member) else []
+        if beyond:
+            stream, version = self.choose.choice(beyond)
+            urgent = Urgent(stream, self._first_above(stream, cursor), version, self.choose.randint(0, 1))
+            member.holder.pull(urgent, cursor)
+
     def _resume(self, name: str, member: HolderOf) -> None:
         member.holder.resume()
 
@@ -427,7 +437,8 @@ class World:
         stream, version = self.log.events[position - 1]
         event_id = UUID(int=self.ids[position - 1])
         epoch = self.log.epoch_of(position)
-        return RecordedEvent(event_id, stream, version, 0, epoch, position, 0, "Noted", 1, None, Metadata())
+        metadata = Metadata(priority=self.priorities[event_id.int % len(self.priorities)])
+        return RecordedEvent(event_id, stream, version, 0, epoch, position, 0, "Noted", 1, None, metadata)
 
     def _is_alive(self, event: Delivery) -> bool:
         return self.log.head >= event.position and self.ids[event.position - 1] == event.id.int

@@ -7,7 +7,7 @@ import pytest
 from tests.support.command import Command, interrupt, wait_for_line
 
 SHOP = """
-import time
+import threading
 from msgspec import Struct
 from consumers import Context, Resource, consumer
 
@@ -26,7 +26,7 @@ async def charge(event: OrderPlaced, till: Till) -> None:
 @consumer("stuck", grace="300ms")
 def hang(event: OrderPlaced, ctx: Context) -> None:
     print("hangs", flush=True)
-    time.sleep(1_000)
+    threading.Event().wait()
 """
 
 
