@@ -7,11 +7,12 @@ from typing import Any
 import anyio
 
 from consumers.consumer import Consumer
-from consumers.keys import group_keys
+from consumers.keys import effect_key, group_keys
 from consumers.resources import Resource
 from consumers.run import run
 from eventstore import EventStore
 from infrastructure.tasks import plain_errors
+from tests.support.servers import tries
 
 
 @asynccontextmanager
@@ -70,3 +71,19 @@ async def lag(store: EventStore, group: str) -> int | None:
 async def _groups(store: EventStore, key: str) -> list[list[Any]]:
     groups: list[list[Any]] = await store.log.redis.execute(key, "XINFO", "GROUPS", key)
     return groups
+
+
+async def until_lag(store: EventStore, group: str, wanted: int = 0) -> None:
+    async for _ in tries():
+        if await lag(store, group) == wanted:
+            return
+
+
+async def counted(store: EventStore, group: str, name: str) -> dict[str, int]:
+    """What handlers counted by effects in the hashes of that name, of all partitions."""
+    found: dict[str, int] = {}
+    for partition in range(store.log.partitions):
+        key = effect_key(store.log.keys, group, partition, name)
+        flat: list[Any] = await store.log.redis.execute(key, "HGETALL", key)
+        found |= {field.decode(): int(n) for field, n in zip(flat[::2], flat[1::2], strict=True)}
+    return found

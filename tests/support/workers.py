@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from consumers.keys import effect_key
 from eventstore import EventStore
 from infrastructure.settings import LogSettings
 from tests.support.consumer_worker import COUNTS, GROUP, Note, Work, read_notes
+from tests.support.running import counted
 from tests.support.servers import until
 
 LEASE_SECONDS = 1.0
@@ -93,12 +93,7 @@ async def all_handled(store: EventStore) -> bool:
 
 async def counts(store: EventStore) -> dict[str, int]:
     """How often the effect of each stream's events was written: exactly once for each, or something is wrong."""
-    found: dict[str, int] = {}
-    for partition in range(store.log.partitions):
-        key = effect_key(store.log.keys, GROUP, partition, COUNTS)
-        flat = await store.log.redis.execute(key, "HGETALL", key)
-        found |= {s.decode(): int(n) for s, n in zip(flat[::2], flat[1::2], strict=True)}
-    return found
+    return await counted(store, GROUP, COUNTS)
 
 
 async def versions(store: EventStore) -> dict[str, int]:

@@ -18,7 +18,7 @@ from consumers.resources import Resource
 from consumers.retry import Fixed, Immediate, Park
 from consumers.run import run
 from eventstore import EventStore, RecordedEvent
-from tests.support.running import control, lag, owners, running
+from tests.support.running import control, counted, owners, running, until_lag
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import open_store
 
@@ -54,12 +54,6 @@ def versions_by_stream(seen: list[RecordedEvent]) -> dict[str, list[int]]:
 
 async def until_handled(seen: list[Any], number: int) -> None:
     await until(lambda: len(seen) >= number)
-
-
-async def until_lag(store: EventStore, group: str, wanted: int = 0) -> None:
-    async for _ in tries():
-        if await lag(store, group) == wanted:
-            return
 
 
 async def fill(store: EventStore, streams: int, events: int) -> None:
@@ -319,12 +313,7 @@ async def test_effects_are_written_with_the_offset_exactly_once(store: EventStor
     await fill(store, 8, 25)
     async with running(store, handle):
         await until_lag(store, "counting")
-    counts: dict[bytes, bytes] = {}
-    for partition in range(4):
-        key = effect_key(store.log.keys, "counting", partition, "by-stream")
-        flat = await store.log.redis.execute(key, "HGETALL", key)
-        counts |= dict(zip(flat[::2], flat[1::2], strict=True))
-    assert counts == {f"order-{i}".encode(): b"25" for i in range(8)}
+    assert await counted(store, "counting", "by-stream") == {f"order-{i}": 25 for i in range(8)}
 
 
 async def test_an_effect_that_cannot_be_written_fails_its_event_and_nothing_else(store: EventStore) -> None:
