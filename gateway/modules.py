@@ -28,18 +28,11 @@ def event_types_of(name: str) -> list[type[Struct]]:
 
 def consumers_of(name: str) -> "tuple[list[Consumer], list[Resource]]":
     """The consumers of a module, also those that it has imported, and the resources that it defines. Raises BadRequest
-    if it cannot be imported, or has no consumer."""
+    if it cannot be imported."""
     from consumers import Consumer, Resource
 
     module = _imported(name)
-    found = _values(module, Consumer)
-    if not found:
-        raise BadRequest(
-            f"module {name} has no consumer",
-            field="--app",
-            remedy="name the module whose functions are decorated with @consumer(...)",
-        )
-    return found, _values(module, Resource)
+    return _values(module, Consumer), _values(module, Resource)
 
 
 def _values(module: ModuleType, kind: type[T]) -> list[T]:

@@ -13,7 +13,7 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Every day": (
-        Command("up", "up", "Hold the server up until Ctrl-C"),
+        Command("up", "up", "Hold the server up and run consumers until Ctrl-C"),
         Command("work", "work", "Run the consumers of a module until Ctrl-C"),
         Command("publish", "publish", "Append one event to a stream"),
         Command("read", "read", "Print the events of a stream"),

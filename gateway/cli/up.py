@@ -4,24 +4,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 from cyclopts import App
 
+from gateway.cli.manners.consuming import consume
 from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.inputs import types_of
 from gateway.cli.manners.interrupt import Stop, stopping_on_signals
 from gateway.cli.manners.session import Session, count
 
 if TYPE_CHECKING:
+    from consumers import Consumer, Resource
     from eventstore import EventStore
 
 NOTES = """\
 Holds the server of the settings up, or starts one for .eventstore where none
 is configured; other commands beside it use the same. Should the server die,
-it is started again with its data. Ctrl-C or SIGTERM stops it; the data stay.
+it is started again with its data. Consumers of the module run here too, as
+with `work`, which may run beside it. Ctrl-C or SIGTERM stops it: running
+handlers may finish for their group's grace; the data stay.
 
 Example:
 
-    eventstore up --app examples.docs_consistency.events"""
+    eventstore up --app shop"""
 
 LOOK_SECONDS = 1.0
 
@@ -30,24 +35,44 @@ app = App(name="up", help_epilogue=NOTES, help_format="plaintext")
 
 @app.default
 async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
-    """Hold the server up until Ctrl-C.
+    """Hold the server up and run consumers until Ctrl-C.
 
     Parameters
     ----------
     app
-        A module whose event types are to be checked.
+        A module: its event types are checked, its consumers run.
     """
     session, types = Session(flags, server_checks_wanted=True), types_of(app)
+    consumers, resources = _consumers_of(app)
     with stopping_on_signals() as stop:
         async with _server(session) as url, session.store(types) as store:
-            known = list(store.log.types)
-            lines = [f"eventstore is up at {url}"]
-            if app is not None:
-                lines.append(f"{count(len(known))} event types in {app}")
-            shape = {"url": url, "partitions": store.log.partitions, "types": sorted(each.name for each in known)}
-            session.show(shape, *lines, "stop it with Ctrl-C")
-            await _hold(session, store, stop)
-            session.note("stopping")
+            _tell(session, url, store, app, consumers)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_hold, session, store, stop)
+                if consumers:
+                    await consume(session, store, consumers, resources, stop)
+            if not consumers:
+                session.note("stopping")
+
+
+def _tell(session: Session, url: str, store: "EventStore", app: str | None, consumers: "list[Consumer]") -> None:
+    types = sorted(each.name for each in store.log.types)
+    groups = [each.name for each in consumers]
+    lines = [f"eventstore is up at {url}"]
+    if app is not None:
+        lines.append(f"{count(len(types))} event types in {app}")
+    if groups:
+        lines.append(f"working for {', '.join(groups)}")
+    shape = {"url": url, "partitions": store.log.partitions, "types": types, "groups": groups}
+    session.show(shape, *lines, "stop it with Ctrl-C")
+
+
+def _consumers_of(module: str | None) -> "tuple[list[Consumer], list[Resource]]":
+    if module is None:
+        return [], []
+    from gateway.modules import consumers_of
+
+    return consumers_of(module)
 
 
 @asynccontextmanager
@@ -72,8 +97,6 @@ def _address(session: Session) -> str:
 
 async def _hold(session: Session, store: "EventStore", stop: Stop) -> None:
     """Until the user stops it. A look each second finds a server that died, which starts our own one again."""
-    import anyio
-
     from eventstore.errors import Unavailable
 
     key, away = store.log.keys.head(0), False

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from gateway.cli.manners.consuming import consume
 from gateway.cli.manners.flags import SERVER, ServerFlags
-from gateway.cli.manners.interrupt import Stop, stopping_on_signals
+from gateway.cli.manners.interrupt import stopping_on_signals
 from gateway.cli.manners.session import Session
 from gateway.cli.names import group_names
 
 if TYPE_CHECKING:
-    import anyio
-
     from consumers import Consumer
 
 NOTES = """\
@@ -43,29 +42,27 @@ async def work(
     group
         Only this group; may be repeated.
     """
-    import anyio
-
-    from consumers import run
     from gateway.modules import consumers_of, event_types_of
 
     session = Session(flags, server_checks_wanted=True)
     consumers, resources = consumers_of(app)
-    chosen = _chosen(consumers, group)
+    chosen = _chosen(app, consumers, group)
     with stopping_on_signals() as stop:
         async with session.store(event_types_of(app)) as store:
             names = [each.name for each in chosen]
             session.show({"groups": names}, f"working for {', '.join(names)}", "stop it with Ctrl-C")
-            ending = anyio.Event()
-            _spare_the_collector()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_pass_on, stop, ending, session)
-                await run(store, chosen, resources=resources, stop=ending)
-                tasks.cancel_scope.cancel()
+            await consume(session, store, chosen, resources, stop)
 
 
-def _chosen(consumers: "list[Consumer]", groups: list[str] | None) -> "list[Consumer]":
+def _chosen(app: str, consumers: "list[Consumer]", groups: list[str] | None) -> "list[Consumer]":
     from gateway.errors import BadRequest
 
+    if not consumers:
+        raise BadRequest(
+            f"module {app} has no consumer",
+            field="--app",
+            remedy="name the module whose functions are decorated with @consumer(...)",
+        )
     names = [each.name for each in consumers]
     for group in groups or ():
         if group not in names:
@@ -73,19 +70,3 @@ def _chosen(consumers: "list[Consumer]", groups: list[str] | None) -> "list[Cons
                 f"the module has no consumer {group}", field="--group", remedy=f"one of {', '.join(sorted(names))}"
             )
     return [each for each in consumers if groups is None or each.name in groups]
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays until the end, and windows of events are no garbage: looked through each time, they
-    take a third of a worker's time."""
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-async def _pass_on(stop: Stop, ending: "anyio.Event", session: Session) -> None:
-    await stop.wait()
-    session.note("stopping: running handlers may finish")
-    ending.set()
