@@ -13,6 +13,9 @@ __all__ = [
     "InvalidConsumer",
     "InvalidRequest",
     "OrderUnanswered",
+    "PlanChanged",
+    "ReplayNotFound",
+    "ReplayRunning",
     "Stale",
     "Unavailable",
 ]
@@ -65,6 +68,52 @@ class DeadLetterNotFound(EventStoreError):
             field="stream",
             remedy=f"eventstore dlq list {group}",
             facts={"group": group, "stream": stream},
+        )
+
+
+class PlanChanged(EventStoreError):
+    """What was planned would be something else by now: the group was moved, or the log gave up events. Nothing was
+    changed."""
+
+    code = "plan-changed"
+
+    def __init__(self, plan: str, now: str, group: str) -> None:
+        self.plan, self.group = plan, group
+        super().__init__(
+            f"the plan {plan} for {group} is not what would be done now: it was moved, or something else is asked",
+            field="plan",
+            remedy="look at the plan of now, and run that one",
+            facts={"plan": plan, "now": now, "group": group},
+        )
+
+
+class ReplayRunning(EventStoreError):
+    """A group has one replay at a time. Nothing was changed."""
+
+    code = "job-running"
+
+    def __init__(self, group: str, job: str, moved: int, concerned: int) -> None:
+        self.group, self.job = group, job
+        is_moved = moved == concerned
+        go_on = f"eventstore replays {job[:8]}" if is_moved else f"eventstore replays resume {job[:8]}"
+        super().__init__(
+            f"replay {job[:8]} of {group} is under way"
+            + ("" if is_moved else f", {moved} of {concerned} partitions are moved"),
+            field="group",
+            remedy=f"{go_on}; or put the group back: eventstore replays cancel {job[:8]}",
+            facts={"group": group, "job": job, "moved": moved, "partitions": concerned},
+        )
+
+
+class ReplayNotFound(EventStoreError):
+    """No replay has that id, or one that begins so."""
+
+    code = "replay-not-found"
+
+    def __init__(self, replay: str) -> None:
+        self.replay = replay
+        super().__init__(
+            f"there is no replay {replay}", field="id", remedy="eventstore replays", facts={"replay": replay}
         )
 
 

@@ -33,7 +33,8 @@ _leave = lua.load("consumers", "leave")
 
 class Member(Struct, frozen=True):
     """What a member says of itself. `partitions` are those whose lease it holds; `breaker` is open while too much fails
-    for the group to go on."""
+    for the group to go on; `handlers` tell what each does with events that are replayed, `rate` how many events in a
+    second the group may handle."""
 
     id: str
     host: str
@@ -42,6 +43,8 @@ class Member(Struct, frozen=True):
     partitions: tuple[int, ...] = ()
     breaker: Literal["closed", "open"] = "closed"
     version: str = ""
+    handlers: dict[str, str] = {}
+    rate: float | None = None
 
 
 _encode = msgspec.json.Encoder().encode

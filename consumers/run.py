@@ -10,6 +10,7 @@ its work is noticed by nobody.
 from collections.abc import Iterable, Sequence
 
 import anyio
+from msgspec.structs import replace
 
 from consumers.consumer import Consumer
 from consumers.creation import ensure_group
@@ -21,6 +22,7 @@ from consumers.member import Member
 from consumers.membership import new_member
 from consumers.pace import Pace
 from consumers.relay import Relay, relaying
+from consumers.replay.watch import look_after
 from consumers.resources import Resource, checked_resources, opened
 from consumers.workers import Workers
 from eventstore.log import Log
@@ -67,14 +69,25 @@ async def run(
         with plain_errors():
             async with anyio.create_task_group() as tasks:
                 for member in members.values():
-                    tasks.start_soon(member.run, stop or anyio.Event())
+                    tasks.start_soon(_run, store, member, stop or anyio.Event())
+
+
+async def _run(store: EventStore, member: Member, stop: anyio.Event) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look_after, store, member)
+        await member.run(stop)
+        tasks.cancel_scope.cancel()
 
 
 async def _member(
     log: Log, consumer: Consumer, values: dict[object, object], running: Renewals, relay: Relay
 ) -> Member:
     ((seconds, microseconds),) = await replies(log.redis, log.keys.head(0), ("TIME",))
-    info = new_member(int(seconds) * 1_000_000 + int(microseconds))
+    info = replace(
+        new_member(int(seconds) * 1_000_000 + int(microseconds)),
+        handlers={handler.name: handler.on_replay for handler in consumer.handlers},
+        rate=None if consumer.rate is None else consumer.rate.calls / consumer.rate.per_seconds,
+    )
     handling = Handling(consumer, log, values, info.id)
     await ensure_group(log, consumer.name, consumer.start)
     deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)

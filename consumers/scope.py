@@ -43,6 +43,10 @@ class Scope(Struct, frozen=True, omit_defaults=True):
         except msgspec.MsgspecError as error:
             raise LogDamaged(f"a group has been replayed with {text[:80]!r}") from error
 
+    def of(self, events: int) -> "Scope":
+        """The same, which has so many to go over."""
+        return replace(self, events=events)
+
     def resolved(self, log: Log) -> "Scope":
         """The same with each type under every name that it had."""
         where = log.resolved(Filter(types=self.types))

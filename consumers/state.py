@@ -96,8 +96,8 @@ class Effect(Struct, frozen=True):
 class Stored(Struct, frozen=True):
     """All that is stored, as seen by who has just taken the lease. `epoch` is the one that the lease numbers in;
     `head`, `epochs` and `largest` are the partition's last position, its chain of epochs and the bytes of its largest
-    event (None: not known); `bell` is the id of the last entry of the group's bell; `replay` is what the last replay wants
-    (scope.py), empty if there was none."""
+    event (None: not known); `bell` is the id of the last entry of the group's bell; `replay` is what the last
+    replay wants (scope.py), empty if there was none."""
 
     term: int
     epoch: int
@@ -135,8 +135,7 @@ class Commit(Struct, frozen=True):
 
 class Rewind(Struct, frozen=True):
     """What a replay, a skip or a cancel makes of a group in one partition; `rows` are those that change, `replay`
-    is kept for who takes the lease next (scope.py). The lease ends with it, so that nobody goes on from what was before.
-    """
+    is kept for who takes the lease next (scope.py). The lease ends with it: nobody goes on from what was before."""
 
     token: Token
     offset: Place

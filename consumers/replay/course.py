@@ -1,0 +1,261 @@
+"""A replay from its beginning to its end. It is a job that no process holds: whoever looks can tell how far it is.
+
+    begin     the job is written, with all that is to be moved; of two at once one wins
+    move      one move by force in each partition, by the command itself; what a crash leaves unmade `resume` makes
+    go on     the members of the group handle, once more and in order, what they had finished
+    settle    the member that has its first partition, or a command that looks: says how far it is, each second or so;
+              cancels it if somebody has asked for that; ends it when nothing is left
+    end       done; or cancelled: the group is where it was; or failed: nobody has made a move for a minute
+
+What is left is told by what is stored of the group, never by counting on the way: lost acknowledgements, crashes and
+takeovers change nothing. A replay is over when all is handled again but for what waits behind an event that failed
+anew: that is listed with the dead letters, and no part of the job any more.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import anyio
+from msgspec import Struct
+
+from consumers.errors import EventStoreError, GroupNotFound, PlanChanged, ReplayNotFound, ReplayRunning
+from consumers.replay.by_stream import move_by_stream
+from consumers.replay.cancel import put_back
+from consumers.replay.in_place import move_in_place
+from consumers.replay.look import Part, parts_of
+from consumers.replay.plan import KIND, ReplayPlan, plan
+from consumers.replay.request import About, Request
+from consumers.replay.rows import Left
+from eventstore import audit, job_records, jobs
+from eventstore.errors import JobNotFound, WrongExpectedVersion
+from eventstore.job_state import Outcome
+from eventstore.jobs import Job, WrongState
+from eventstore.store import EventStore
+from infrastructure.tasks import to_the_end, together
+
+BEGIN_SECONDS = 10.0
+
+
+class Replay(Struct, frozen=True):
+    """A replay as it is now. `moved` are the partitions in which the group has been moved, `open` events are not
+    handled again yet, `waiting` ones neither, because an event before them failed in the replay."""
+
+    job: Job
+    about: About
+    moved: tuple[int, ...]
+    open: int
+    waiting: int
+    total: int
+
+    @property
+    def is_moved(self) -> bool:
+        return len(self.moved) == len(self.about.concerned)
+
+    @property
+    def done(self) -> int:
+        return max(self.total - self.open - self.waiting, 0)
+
+    @property
+    def is_over(self) -> bool:
+        return self.job.ended_at is not None or (self.is_moved and self.open == 0)
+
+
+async def execute(
+    store: EventStore,
+    request: Request,
+    *,
+    who: str,
+    why: str | None = None,
+    plan_id: str | None = None,
+    skip: bool = False,
+) -> Replay:
+    """Does what `plan` tells; with a plan's id only if that is still what would be done. Whoever had a lease of the
+    group loses it and takes it again; workers need not stop. Returns when the group is moved; its workers do the rest.
+    `skip` allows that events which were never handled are passed over for good.
+
+    Raises what `plan` does; PlanChanged, ReplayRunning, WrongState (nothing to do, or a skip that is not allowed): then
+    nothing was changed. Any other error names the replay whose rest `resume` moves."""
+    drawn = await plan(store, request)
+    if plan_id is not None and plan_id != drawn.plan:
+        raise PlanChanged(plan_id, drawn.plan, request.group)
+    _check(drawn, skip=skip)
+    job = await _begin(store, drawn, who, why)
+    facts = {"replay": job.id, **drawn.about.pack(), "events": drawn.events, "skipped": drawn.skipped}
+    await audit.record(store, who, "replay", why, facts)
+    return await to_the_end(partial(_move, store, job))
+
+
+async def resume(store: EventStore, replay_id: str, *, who: str, why: str | None = None) -> Replay:
+    """Makes the moves of a replay that a crash has left unmade. One that has them all stays as it is. Raises
+    ReplayNotFound, WrongState if it has ended, Unavailable, LogDamaged."""
+    replay = await settle(store, (await get_replay(store, replay_id)).job)
+    if replay.job.ended_at is not None:
+        raise WrongState(f"replay {replay.job.id} is {replay.job.state}", field="id", facts={"job": replay.job.id})
+    if replay.is_moved:
+        return replay
+    await audit.record(store, who, "replay-resume", why, {"replay": replay.job.id, "moved": list(replay.moved)})
+    return await to_the_end(partial(_move, store, replay.job))
+
+
+async def cancel(store: EventStore, replay_id: str, *, who: str, why: str | None = None) -> Replay:
+    """Puts the group back where it was: what is left of the replay is passed over, finished stays finished, failed
+    stays failed. Raises ReplayNotFound, WrongState if it has ended, Unavailable, LogDamaged; then the same call goes
+    on."""
+    job = (await get_replay(store, replay_id)).job
+    return await to_the_end(partial(_put_back, store, await jobs.cancel(store, job.id, who, why)))
+
+
+async def get_replay(store: EventStore, replay_id: str) -> Replay:
+    """By its id, or the beginning of it. Raises ReplayNotFound, InvalidRequest if several begin so, Unavailable."""
+    try:
+        job = await jobs.get_job(store, replay_id)
+    except JobNotFound as error:
+        raise ReplayNotFound(replay_id) from error
+    if job.kind != KIND:
+        raise ReplayNotFound(replay_id)
+    return await look(store, job)
+
+
+async def list_replays(store: EventStore, group: str | None = None, *, limit: int | None = None) -> list[Replay]:
+    """The newest first. Raises Unavailable, LogDamaged."""
+    found: list[Replay] = []
+    for job in await jobs.list_jobs(store):
+        if job.kind == KIND and (group is None or About.of(job.about).group == group):
+            if limit is not None and len(found) >= limit:
+                break
+            found.append(await look(store, job))
+    return found
+
+
+async def look(store: EventStore, job: Job) -> Replay:
+    """How far it is. Changes nothing."""
+    about = About.of(job.about)
+    if job.ended_at is not None:
+        total = job.total or 0
+        waiting = total - job.done if job.state == "done" else 0
+        return Replay(job, about, about.concerned, total - job.done - waiting, waiting, total)
+    try:
+        parts = [part for part in await parts_of(store.log, about.group) if part.partition in about.concerned]
+    except GroupNotFound:
+        parts = []
+    moved = [part for part in parts if _is_of(part, job)]
+    lefts: list[Left] = await together([partial(_left, store, about, part) for part in moved])
+    goes_over = {part.partition: part.scope.events for part in moved if part.scope is not None}
+    missing = [each for each in about.concerned if each not in goes_over]
+    unmoved = sum(about.events_in(each) for each in missing)
+    return Replay(
+        job,
+        about,
+        tuple(goes_over),
+        sum(each.open for each in lefts) + unmoved,
+        sum(each.waiting for each in lefts),
+        sum(goes_over.values()) + unmoved,
+    )
+
+
+def _is_of(part: Part, job: Job) -> bool:
+    return part.scope is not None and part.scope.job == job.id
+
+
+async def _left(store: EventStore, about: About, part: Part) -> Left:
+    until = None if part.scope is None else part.scope.until
+    return Left(0, 0) if part.mute else await part.left(store.log, about.group, until)
+
+
+# ---- how it begins ----
+
+
+def _check(drawn: ReplayPlan, *, skip: bool) -> None:
+    if not drawn.about.concerned:
+        raise WrongState(
+            f"there is nothing to replay: {drawn.group} has finished nothing behind {drawn.to}",
+            field="to",
+            remedy=f"eventstore groups {drawn.group} shows where it is",
+            facts={"group": drawn.group, "to": drawn.to},
+        )
+    if drawn.skipped and not skip:
+        raise WrongState(
+            f"{drawn.skipped:,} events that {drawn.group} has not handled yet would be skipped for good",
+            field="skip",
+            remedy="go to a place that lies behind it in each partition, or allow it",
+            facts={"group": drawn.group, "skipped": drawn.skipped},
+        )
+
+
+async def _begin(store: EventStore, drawn: ReplayPlan, who: str, why: str | None) -> Job:
+    """The job, if no other replay of the group is under way. One that is over by what is stored is ended first."""
+    with anyio.fail_after(BEGIN_SECONDS):
+        while True:
+            unended, version = await job_records.unended(store, KIND)
+            ended_one = False
+            for job in unended:
+                if About.of(job.about).group != drawn.group:
+                    continue
+                replay = await settle(store, job)
+                if replay.job.ended_at is None:
+                    about = replay.about
+                    raise ReplayRunning(drawn.group, job.id, len(replay.moved), len(about.concerned))
+                ended_one = True
+            if ended_one:
+                continue
+            try:
+                about_it = drawn.about.pack()
+                job_id = await job_records.begin(store, KIND, who, why, drawn.events, about_it, expected=version)
+            except WrongExpectedVersion:  # another job has begun or ended
+                continue
+            return await jobs.get_job(store, job_id)
+
+
+# ---- how it is moved ----
+
+
+async def _move(store: EventStore, job: Job) -> Replay:
+    about = About.of(job.about)
+    try:
+        replay = await look(store, job)
+        missing = [each for each in about.concerned if each not in replay.moved]
+        await _move_all(store, about, job, missing)
+    except EventStoreError as error:
+        error.remedy = f"eventstore replays resume {job.id[:8]} moves the rest, eventstore replays cancel puts it back"
+        error.facts = {**error.facts, "replay": job.id}
+        raise
+    job = await jobs.get_job(store, job.id)  # somebody may have cancelled it, and put back what was moved by then
+    return await (settle(store, job) if job.cancel_requested_by is None else _put_back(store, job))
+
+
+async def _move_all(store: EventStore, about: About, job: Job, partitions: Sequence[int]) -> None:
+    move = move_by_stream if about.mode == "by-stream" else move_in_place
+    await together([partial(move, store.log, about, job.id, each) for each in partitions])
+
+
+# ---- how it goes on and ends ----
+
+
+async def settle(store: EventStore, job: Job) -> Replay:
+    """Looks how far it is, says so, and ends it when it is over. Whoever may write can do so, at any time, and several
+    at once. Raises Unavailable, LogDamaged."""
+    replay = await look(store, job)
+    if job.ended_at is not None:
+        return replay
+    if job.cancel_requested_by is not None:
+        return await _put_back(store, job)
+    if replay.is_over:
+        return await _end(store, replay, "done")
+    if not replay.moved:
+        is_abandoned = job.state == "stalled"
+        return await _end(store, replay, "failed", "the group was not moved, or is gone") if is_abandoned else replay
+    await job_records.note(store, job, replay.done, replay.total)
+    return replay
+
+
+async def _put_back(store: EventStore, job: Job) -> Replay:
+    """One that is to be cancelled."""
+    replay = await look(store, job)
+    await together([partial(put_back, store.log, replay.about.group, job.id, each) for each in replay.moved])
+    return await _end(store, replay, "cancelled")
+
+
+async def _end(store: EventStore, replay: Replay, state: Outcome, error: str | None = None) -> Replay:
+    if replay.job.ended_at is None:
+        await job_records.finish(store, replay.job, state, replay.done, replay.total, error)
+    return await look(store, await jobs.get_job(store, replay.job.id))
