@@ -32,7 +32,8 @@ _FIRST_PATIENCE, _MOST_PATIENCE = 256, 65_536
 class DetachedLane(Struct):
     """`events` are those from `next` on, without a gap. `tail` is the highest version known to exist, `seen` the place
     of the last event that the main pass has passed over. `judged` is the offset up to which it need not be asked again
-    whether the stream may come back. Up to version `urgent_up_to` it counts as `urgent_class` (turns.py)."""
+    whether the stream may come back. Up to version `urgent_up_to` it counts as `urgent_class` (turns.py). `is_stored`
+    is false for one that was pulled forward and has not moved yet: in the table it would re-attach at once."""
 
     row: Row
     events: deque[Delivery]
@@ -42,6 +43,7 @@ class DetachedLane(Struct):
     last_position: int = 0
     running: bool = False
     queued: bool = False
+    is_stored: bool = True
     urgent_class: int = NORMAL
     urgent_up_to: int = 0
     judged: int = -1
@@ -73,11 +75,7 @@ class Detached:
 
     def take(self, now_ms: int) -> Delivery | None:
         """The next event of a lane that may run, which stands still until it is advanced, failed or put back."""
-        while self._due and self._due[0][0] <= now_ms:
-            due_ms, stream = heappop(self._due)
-            lane = self.lanes.get(stream)
-            if lane and lane.row.state is RowState.RETRYING and lane.row.due_ms == due_ms:
-                self._enqueue(stream, lane)
+        self._wake_due(now_ms)
         while (stream := self._turns.pop()) is not None:
             lane = self.lanes.get(stream)
             if lane is None or not lane.queued:
@@ -90,6 +88,13 @@ class Detached:
                 return lane.events[0]
             self._wanting.add(stream)
         return None
+
+    def _wake_due(self, now_ms: int) -> None:
+        while self._due and self._due[0][0] <= now_ms:
+            due_ms, stream = heappop(self._due)
+            lane = self.lanes.get(stream)
+            if lane and lane.row.state is RowState.RETRYING and lane.row.due_ms == due_ms:
+                self._enqueue(stream, lane)
 
     @property
     def next_due_ms(self) -> int | None:
@@ -127,6 +132,8 @@ class Detached:
         lane.seen_version, lane.seen_position = event.version, event.position
         if lane.tail != inf:
             lane.tail = max(lane.tail, event.version)
+        if not lane.is_stored:  # from now on the offset may pass it, so the table must have it
+            self._set(event.stream, lane, lane.row)
         is_clean = lane.row.state is RowState.CLEAN
         if is_clean and event.version == lane.end and len(lane.events) < KEPT_EVENTS:
             lane.events.append(event)
@@ -144,8 +151,12 @@ class Detached:
         self.lanes[stream] = lane
         self._set(stream, lane, row)
 
-    def pull(self, stream: str, of_class: int, up_to: int) -> None:
-        """The lane counts as so urgent until version `up_to` is finished."""
+    def pull(self, stream: str, of_class: int, up_to: int, new: Row | None = None) -> None:
+        """The lane counts as so urgent until version `up_to` is finished. `new` is its row if there is no such lane."""
+        if new is not None:
+            lane = self.lanes[stream] = DetachedLane(new, deque(), is_stored=False)
+            self._clean.add(stream)
+            self._offer(stream, lane)
         lane = self.lanes[stream]
         if up_to > lane.urgent_up_to or of_class < lane.urgent_class:
             lane.urgent_class, lane.urgent_up_to = of_class, max(up_to, lane.urgent_up_to)
@@ -195,6 +206,8 @@ class Detached:
         chosen: list[str] = []
         for stream in self._clean:
             lane = self.lanes[stream]
+            if not lane.is_stored:
+                continue
             again = lane.judged < offset if at_head else lane.judged + lane.patience <= offset or lane.judged < 0
             if again and lane.last_position <= offset and self.fits(stream, offset, read_up_to):
                 chosen.append(stream)
@@ -231,7 +244,7 @@ class Detached:
         self._set(stream, lane, Row(lane.row.next + 1, fin=lane.row.fin))
 
     def _set(self, stream: str, lane: DetachedLane, row: Row) -> None:
-        lane.row = row
+        lane.row, lane.is_stored = row, True
         lane.judged, lane.patience = -1, _FIRST_PATIENCE
         self.changed.add(stream)
         (self._clean.add if row.state is RowState.CLEAN else self._clean.discard)(stream)

@@ -31,11 +31,12 @@ CANDIDATES_PER_COMMIT = 500
 
 
 class Urgent(NamedTuple):
-    """Version `version` of a stream is of this class (turns.py), and lies beyond what the main pass has read; `first`
-    is the first version of the stream that does."""
+    """Version `version` of a stream is of this class (turns.py), and lies beyond what the main pass had read at a look;
+    `first` is the first version of the stream that did, and `position` its place."""
 
     stream: str
     first: int
+    position: int
     version: int
     of_class: int
 
@@ -222,18 +223,17 @@ class Holder:
         self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True)
         return True
 
-    def pull(self, urgent: Urgent, read_up_to: int) -> bool:
+    def pull(self, urgent: Urgent) -> bool:
         """A stream with something urgent beyond what the main pass has read comes forward, with all that precedes it.
-        False if it cannot: at the bound, or if the main pass has read on since the look at `read_up_to`."""
+        False if it cannot: at the bound, or if the main pass has come to it since the look."""
         stream = urgent.stream
         if stream in self._lanes:
             self._lanes.boost(stream, urgent.of_class)
             return True
-        if stream not in self._rows:
-            if self.cursor != read_up_to or len(self._rows) >= self._bound:
-                return False
-            self._detached.detach(stream, Row(urgent.first, fin=self.fin), (), running=False)
-        self._detached.pull(stream, urgent.of_class, urgent.version)
+        new = None if stream in self._rows else Row(urgent.first, fin=self.fin)
+        if new is not None and (urgent.position <= self.cursor or len(self._rows) >= self._bound):
+            return False
+        self._detached.pull(stream, urgent.of_class, urgent.version, new)
         return True
 
     def obey(self) -> list[Order]:

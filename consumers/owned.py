@@ -28,6 +28,7 @@ from consumers.lease_calls import release
 from consumers.look import look
 from consumers.pace import Pace
 from consumers.state import Commit, Committed, Effect, Outgoing
+from consumers.urgent import urgent_beyond
 from eventstore.entries import Run
 from eventstore.epochs import Chain, epoch_at, parse
 from eventstore.log import Log
@@ -41,6 +42,7 @@ LANE_EVENTS = 64
 LANES_AT_ONCE = 16
 LINGER_SECONDS = 0.005
 """Between two commits of a partition that is busy: what is finished meanwhile goes into the second."""
+LOOK_FOR_URGENT_SECONDS = 0.05
 LAST_COMMIT_SECONDS = 2.0
 OTHER_EPOCH = "the log goes on in another epoch"
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 1.0
@@ -86,6 +88,7 @@ class Owned:
         """Events that are replayed, and whose turn it is not yet: the others go on."""
         self._finished = asyncio.Event()  # something may be committed
         self._room = asyncio.Event()  # something may be read
+        self._behind = asyncio.Event()  # there is more in the log than was read
         self._lanes = asyncio.Event()  # a lane wants events
         self._idle = asyncio.Event()  # nothing is in hands, and nothing waits to be committed
         self._scope = anyio.CancelScope()
@@ -117,7 +120,7 @@ class Owned:
         self._finished.set()
         with self._scope:
             async with anyio.create_task_group() as tasks:
-                for loop in (self._read_on, self._read_lanes, self._commit_on):
+                for loop in (self._read_on, self._read_lanes, self._pull_on, self._commit_on):
                     tasks.start_soon(self._guarded, loop)
 
     async def drain(self, grace_seconds: float, interrupt: Callable[["Owned"], None]) -> None:
@@ -240,6 +243,7 @@ class Owned:
 
     def _look_again(self) -> None:
         self.at_head = False
+        self._behind.set()
         self._room.set()
 
     async def rung(self, entry_id: str) -> None:
@@ -321,6 +325,24 @@ class Owned:
             self.lose(OTHER_EPOCH)
             return
         self.holder.read(stream, [self._deliveries.one(entry) for entry in found.page.entries], found.version)
+
+    async def _pull_on(self) -> None:
+        """While there is more in the log than in the window, what is urgent comes forward."""
+        after, looked_up_to = self.last_id, self.holder.cursor
+        while True:
+            if self.at_head:
+                self._behind.clear()
+                await self._behind.wait()
+            await anyio.sleep(LOOK_FOR_URGENT_SECONDS)
+            read_up_to = self.holder.cursor
+            if looked_up_to < read_up_to:
+                after, looked_up_to = self.last_id, read_up_to
+            found, last = await urgent_beyond(self._log, self.partition, after, read_up_to, self._deliveries)
+            pulled = [self.holder.pull(each) for each in found]
+            if all(pulled):
+                after, looked_up_to = last, int(last.partition("-")[2])
+            if any(pulled):
+                self._on_ready(self)
 
     # ---- committing ----
 

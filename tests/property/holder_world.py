@@ -17,7 +17,7 @@ from uuid import UUID
 
 from consumers.deliveries import Delivery
 from consumers.holder import Holder, Urgent
-from consumers.state import Commit, Order, Outgoing, Rewind, Row, RowState, Stored, Token
+from consumers.state import Commit, Order, OrderKind, Outgoing, Rewind, Row, RowState, Stored, Token
 from eventstore import Metadata, Priority, RecordedEvent
 from eventstore.epochs import EpochStart
 from tests.property.consumer_model import GroupModel, NotHeld, PartitionModel
@@ -204,7 +204,7 @@ class World:
         waiting = [(stream, row) for stream, row in self.group.table.items() if row.state is not RowState.CLEAN]
         if waiting:
             stream, row = self.choose.choice(waiting)
-            kind = "retry" if self.choose.random() < 0.5 else "discard"
+            kind: OrderKind = "retry" if self.choose.random() < 0.5 else "discard"
             self.group.give(Order(str(len(self.group.orders)), kind, stream, row.next))
 
     def _failover(self) -> None:
@@ -316,12 +316,13 @@ class World:
 
     def _pull(self, name: str, member: HolderOf) -> None:
         """Something urgent lies beyond what was read."""
-        cursor = member.holder.cursor
+        cursor = max(member.holder.cursor - self.choose.choice([0, 0, 3]), 0)  # it may have read on since the look
         beyond = self.log.events[cursor:] if self._is_of_this_log(member) else []
         if beyond:
             stream, version = self.choose.choice(beyond)
-            urgent = Urgent(stream, self._first_above(stream, cursor), version, self.choose.randint(0, 1))
-            member.holder.pull(urgent, cursor)
+            first = self._first_above(stream, cursor)
+            position = self._position(stream, first) or 0
+            member.holder.pull(Urgent(stream, first, position, version, self.choose.randint(0, 1)))
 
     def _resume(self, name: str, member: HolderOf) -> None:
         member.holder.resume()

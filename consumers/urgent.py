@@ -1,0 +1,65 @@
+"""What is urgent beyond the window of the main pass, found through the index of urgent events.
+
+    urgent   1795-9,041 C   1795-12,700 H ...      ids of HIGH and CRITICAL events, as in the log
+    log      1795-9,041 -> order-42, version 7
+    index    order-42: ... 5 at 8,804 | 6 at 9,040, 7 at 9,041      the window ends at 9,000: 6 is the first beyond it
+
+So version 6 and 7 of order-42 are to be handled next, in this order, and the main pass will pass over them.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from consumers.deliveries import Deliveries
+from consumers.holder import Urgent
+from consumers.turns import CLASSES
+from eventstore.codec import Entry, unpack
+from eventstore.log import Log
+from infrastructure.patience import replies
+
+if TYPE_CHECKING:
+    from infrastructure.connect import Command
+
+EVENTS_AT_ONCE = 64
+PREDECESSORS = 1_024
+"""Of a stream, beyond the window: with more of them it comes forward when the main pass has come nearer."""
+
+
+async def urgent_beyond(
+    log: Log, partition: int, after: str, read_up_to: int, deliveries: Deliveries
+) -> tuple[list[Urgent], str]:
+    """The streams of the first urgent events behind the entry `after`, which lies at or behind `read_up_to`, the last
+    position read; each once, with the last of these events. Also the entry to go on after. Raises Unavailable."""
+    key, events = log.keys.urgent(partition), log.keys.events(partition)
+    (found,) = await replies(log.redis, key, ("XRANGE", key, f"({after}", "+", "COUNT", EVENTS_AT_ONCE))
+    if not found:
+        return [], after
+    look: list[Command] = [("XRANGE", events, entry_id, entry_id) for entry_id, _ in found]
+    stored = await replies(log.redis, events, *look)
+    entries = [unpack(partition, each[0][0], each[0][1][1]) for each in stored if each]
+    last = {entry.stream: entry for entry in entries if _is_wanted(entry, deliveries)}
+    return await _with_predecessors(log, partition, list(last.values()), read_up_to), found[-1][0].decode()
+
+
+def _is_wanted(entry: Entry, deliveries: Deliveries) -> bool:
+    return deliveries.wanted(deliveries.one(entry))
+
+
+async def _with_predecessors(log: Log, partition: int, last: Sequence[Entry], read_up_to: int) -> list[Urgent]:
+    if not last:
+        return []
+    keys = [log.keys.index(partition, entry.stream) for entry in last]
+    archived: list[Command] = [("LINDEX", key, 0) for key in keys]
+    bases = await replies(log.redis, keys[0], *archived)
+    places = [entry.version - int(base) for entry, base in zip(last, bases, strict=True)]
+    ranges: list[Command] = [
+        ("LRANGE", key, max(place - PREDECESSORS, 1), place) for key, place in zip(keys, places, strict=True)
+    ]
+    found: list[Urgent] = []
+    for entry, positions in zip(last, await replies(log.redis, keys[0], *ranges), strict=True):
+        beyond = sum(int(position) > read_up_to for position in positions)
+        if 0 < beyond < PREDECESSORS:
+            of_class = CLASSES[entry.metadata.priority]
+            first = entry.version - beyond + 1
+            found.append(Urgent(entry.stream, first, int(positions[-beyond]), entry.version, of_class))
+    return found
