@@ -3,7 +3,14 @@
 from consumers.consumer import Consumer, consumer
 from consumers.context import Context, To
 from consumers.effects import Effects
-from consumers.errors import CommitRefused, GroupNotFound, InvalidConsumer, Stale
+from consumers.errors import (
+    CommitRefused,
+    DeadLetterNotFound,
+    GroupNotFound,
+    InvalidConsumer,
+    OrderUnanswered,
+    Stale,
+)
 from consumers.middleware import Middleware
 from consumers.resources import Resource
 from consumers.retry import Exponential, Fixed, Immediate, Linear, Park
@@ -14,6 +21,7 @@ __all__ = [
     "CommitRefused",
     "Consumer",
     "Context",
+    "DeadLetterNotFound",
     "Effects",
     "Exponential",
     "Fixed",
@@ -22,6 +30,7 @@ __all__ = [
     "InvalidConsumer",
     "Linear",
     "Middleware",
+    "OrderUnanswered",
     "Park",
     "Resource",
     "Stale",

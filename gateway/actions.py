@@ -26,6 +26,17 @@ from eventstore.transfer import Imported, OnProgress
 from eventstore.verify import Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
 from gateway.errors import StreamNotFound
+from gateway.letters import (
+    deal_with_letters,
+    discard_letters,
+    export_letters,
+    letter_page,
+    letter_stats,
+    list_letters,
+    plan_letters,
+    retry_letters,
+    show_letter,
+)
 from gateway.moments import parse_moment
 from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
 from infrastructure.server import serve
@@ -47,18 +58,27 @@ __all__ = [
     "check_log",
     "check_server",
     "create_group",
+    "deal_with_letters",
     "delete_group",
     "describe_log",
+    "discard_letters",
     "export_events",
+    "export_letters",
     "follow",
     "import_events",
+    "letter_page",
+    "letter_stats",
     "list_groups",
     "list_jobs",
+    "list_letters",
     "pause_group",
+    "plan_letters",
     "read_stream",
     "resume_group",
+    "retry_letters",
     "show_group",
     "show_job",
+    "show_letter",
     "streams",
     "who_am_i",
 ]

@@ -65,7 +65,7 @@ async def export(
     where = Filter(tuple(type or ()), tuple(category or ()), correlation, first, last)
     written = 0
     quiet = out is None and session.on_terminal
-    with session.progress("exporting") as progress, stopping_on_signals() as stop, _opened(out) as file:
+    with session.progress("exporting") as progress, stopping_on_signals() as stop, opened(out) as file:
         async with session.store(read_only=True) as store:
             lines = actions.export_events(
                 store,
@@ -95,7 +95,7 @@ def _how_to_go_on(out: Path | None, written: int) -> str:
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[IO[bytes]]:
+def opened(out: Path | None) -> Iterator[IO[bytes]]:
     """Stdout, or a file that appears when it is whole."""
     from gateway.whole_file import whole_file
 
