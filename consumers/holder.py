@@ -236,6 +236,10 @@ class Holder:
         self._detached.pull(stream, urgent.of_class, urgent.version, new)
         return True
 
+    def is_failing(self, stream: str) -> bool:
+        """Whether the next event of a stream has failed before."""
+        return stream in self._rows and self._rows[stream].row.attempts > 0
+
     def obey(self) -> list[Order]:
         """Carries out the orders that can be now; returns them without those that came too late."""
         obeyed: list[Order] = []

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from consumers.errors import GroupNotFound
+from consumers.failure import Failure
 from consumers.keys import GroupKeys
 from consumers.orders import open_orders
 from consumers.state import Order, Token
@@ -30,3 +31,10 @@ async def look(log: Log, keys: GroupKeys) -> Seen:
     if term is None:
         raise GroupNotFound(keys.group)
     return Seen(Token(owner.decode(), int(term), int(epoch)), paused.decode(), open_orders(orders))
+
+
+async def first_failure(log: Log, keys: GroupKeys, stream: str) -> int:
+    """When the event that its stream waits for has failed first, in microseconds since 1970; 0 if nobody noted it.
+    Raises LogDamaged, Unavailable."""
+    (packed,) = await replies(log.redis, keys.errors, ("HGET", keys.errors, stream))
+    return 0 if packed is None else Failure.parse(packed).first_failed_us

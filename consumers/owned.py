@@ -25,7 +25,8 @@ from consumers.holder import Holder
 from consumers.keys import GroupKeys
 from consumers.lease import Lease, now
 from consumers.lease_calls import release
-from consumers.look import look
+from consumers.look import first_failure, look
+from consumers.outcome import Failed
 from consumers.pace import Pace
 from consumers.state import Commit, Committed, Effect, Outgoing
 from consumers.urgent import urgent_beyond
@@ -77,6 +78,8 @@ class Owned:
         self.bell = bell
         self.at_head = False
         self.in_hands = 0
+        self.first_failed_us: dict[str, int] = {}
+        """Of streams whose next event has failed, by this member's knowledge: when it did so first."""
         self.lost: str | None = None
         self.draining = False
         self._log, self._deliveries = log, deliveries
@@ -185,6 +188,8 @@ class Owned:
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         self.in_hands -= 1
         if self.lost is None:
+            if self.first_failed_us:
+                self.first_failed_us.pop(event.stream, None)
             self.holder.succeeded(event, out, effects)
             self._finished.set()
 
@@ -198,9 +203,11 @@ class Owned:
     def _server_ms(self) -> int:
         return self.lease.server_ms
 
-    def failed(self, event: Delivery, calls: int, delay_seconds: float | None, failure: bytes) -> None:
-        due_ms = None if delay_seconds is None else self.lease.server_ms + round(delay_seconds * 1_000)
-        self._noted(lambda: self.holder.failed(event, calls, due_ms, failure))
+    def failed(self, event: Delivery, outcome: Failed) -> None:
+        delay = outcome.delay_seconds
+        due_ms = None if delay is None else self.lease.server_ms + round(delay * 1_000)
+        self.first_failed_us[event.stream] = outcome.failure.first_failed_us
+        self._noted(lambda: self.holder.failed(event, outcome.calls, due_ms, outcome.failure.pack()))
 
     def postpone(self, event: Delivery) -> None:
         self._noted(lambda: self.holder.postpone(event))
@@ -324,6 +331,8 @@ class Owned:
         if found.page.epochs is not None and not self._follows(parse(found.page.epochs)):
             self.lose(OTHER_EPOCH)
             return
+        if self.holder.is_failing(stream) and stream not in self.first_failed_us:
+            self.first_failed_us[stream] = await first_failure(self._log, self.keys, stream)
         self.holder.read(stream, [self._deliveries.one(entry) for entry in found.page.entries], found.version)
 
     async def _pull_on(self) -> None:

@@ -167,6 +167,7 @@ class Workers:
                 replaying,
                 owned.lease.token.term,
                 holder.job if replaying else "",
+                owned.first_failed_us.get(event.stream, 0) if owned.first_failed_us else 0,
             )
         except BaseException as raised:
             self.breaker.given_up()
@@ -188,6 +189,6 @@ class Workers:
             self.breaker.succeeded()
             owned.succeeded(event, outcome.out, outcome.effects)
         elif outcome.calls == 0 or self.breaker.failed(event.stream):  # one that does not decode tells of no outage
-            owned.failed(event, outcome.calls, outcome.delay_seconds, outcome.failure.pack())
+            owned.failed(event, outcome)
         else:
             owned.postpone(event)

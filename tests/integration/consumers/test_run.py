@@ -13,6 +13,7 @@ from msgspec import Struct
 from consumers.consumer import consumer
 from consumers.context import Context
 from consumers.errors import GroupNotFound, InvalidConsumer
+from consumers.failure import Failure
 from consumers.keys import effect_key, group_keys, home_of
 from consumers.resources import Resource
 from consumers.retry import Fixed, Immediate, Park
@@ -205,6 +206,29 @@ async def test_retries_survive_a_restart(store: EventStore) -> None:
             await until_handled(attempts, attempt)
             await until_lag(store, "remembered")
     assert attempts == [1, 2, 3]
+
+
+async def test_a_failure_remembers_when_it_was_first_over_restarts(store: EventStore) -> None:
+    attempts: list[int] = []
+
+    @consumer("since-when", retry=Fixed("300ms", attempts=9, immediate=1))
+    async def handle(event: Placed) -> None:
+        attempts.append(event.n)
+        raise ValueError("never")
+
+    partition = (await store.append("order-1", [Placed(1)])).partition
+    keys = group_keys(store.log.keys, "since-when", partition)
+    first: set[int] = set()
+    last: set[int] = set()
+    for number in (1, 3, 5):
+        async with running(store, handle):
+            await until_handled(attempts, number)
+            await until_lag(store, "since-when")
+        failure = Failure.parse(await store.log.redis.execute(keys.errors, "HGET", keys.errors, "order-1"))
+        first.add(failure.first_failed_us)
+        last.add(failure.failed_us)
+    assert len(first) == 1
+    assert len(last) == 3
 
 
 async def test_after_the_last_attempt_the_stream_is_parked_and_shown_as_pending(store: EventStore) -> None:
