@@ -4,7 +4,7 @@ from consumers.holder import BOUND
 from consumers.keys import group_keys
 from consumers.replay.force import move_by_force
 from consumers.replay.in_place import events_of, is_moved
-from consumers.replay.places import standings
+from consumers.replay.places import Question, standings
 from consumers.replay.request import About
 from consumers.replay.rows import moved_by_stream
 from consumers.state import Rewind, Stored, Token
@@ -23,11 +23,12 @@ async def move_by_stream(log: Log, about: About, job: str, partition: int) -> No
         if is_moved(stored, job):
             return None
         offset = stored.offset[1]
-        asked = {s: (row.next if (row := stored.rows.get(s)) else 1, offset) for s in versions}
-        found = await standings(log, keys, asked)
+        asked = [Question(s, row.next if (row := stored.rows.get(s)) else 1, offset) for s in versions]
         moved = {
-            stream: moved_by_stream(stored.rows.get(stream), each, versions[stream], offset=offset, fin=stored.fin)
-            for stream, each in found.items()
+            each.stream: moved_by_stream(
+                stored.rows.get(each.stream), standing, versions[each.stream], offset=offset, fin=stored.fin
+            )
+            for each, standing in (await standings(log, keys, asked)).items()
         }
         rows = {stream: row for stream, row in moved.items() if row is not None}
         after = {**stored.rows, **rows}

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from consumers.errors import InvalidRequest
 from consumers.keys import group_keys
 from consumers.replay.force import move_by_force
-from consumers.replay.places import standings
+from consumers.replay.places import Question, standings
 from consumers.replay.request import About
-from consumers.replay.rows import left, moved_in_place, to_ask
+from consumers.replay.rows import left, moved_in_place, questions
 from consumers.scope import Scope
 from consumers.state import Rewind, Row, Stored, Token
 from eventstore.epochs import epoch_at, parse
@@ -31,12 +31,12 @@ async def move_in_place(log: Log, about: About, job: str, partition: int) -> Non
                 remedy="the log has lost events since: plan the replay anew",
                 facts={"partition": partition, "position": target, "head": stored.head},
             )
-        asked = {stream: (row.next, target) for stream, row in stored.rows.items()}
+        asked = [Question(stream, row.next, target) for stream, row in stored.rows.items()]
         found = await standings(log, keys, asked)
         offset = stored.offset[1]
         moved = {
-            stream: moved_in_place(stored.rows[stream], each, offset=offset, target=target)
-            for stream, each in found.items()
+            each.stream: moved_in_place(stored.rows[each.stream], standing, offset=offset, target=target)
+            for each, standing in found.items()
         }
         rows = {stream: row for stream, row in moved.items() if row is not None}
         fin = max(stored.fin, offset, target)
@@ -56,6 +56,7 @@ async def events_of(
     log: Log, group: str, partition: int, scope: Scope, offset: int, fin: int, rows: Mapping[str, Row]
 ) -> int:
     """How many events a replay has to go over that leaves this behind."""
-    found = await standings(log, group_keys(log.keys, group, partition), to_ask(rows, offset=offset, until=scope.until))
+    asked = questions(rows, offset=offset, fin=fin, until=scope.until)
+    found = await standings(log, group_keys(log.keys, group, partition), asked)
     all_of_it = left(rows, found, offset=offset, fin=fin, until=scope.until)
     return all_of_it.open + all_of_it.waiting

@@ -8,7 +8,7 @@ from msgspec import Struct
 from consumers.errors import GroupNotFound
 from consumers.keys import GroupKeys, group_keys
 from consumers.replay.places import standings
-from consumers.replay.rows import Left, left, to_ask
+from consumers.replay.rows import Left, left, questions
 from consumers.scope import Scope
 from consumers.scripted import place
 from consumers.state import Row
@@ -38,7 +38,7 @@ class Part(Struct, frozen=True):
 
     async def left(self, log: Log, group: str, until: int | None) -> Left:
         """What is left of a replay that goes up to the position `until`. Raises Unavailable, LogDamaged."""
-        asked = to_ask(self.rows, offset=self.offset, until=until)
+        asked = questions(self.rows, offset=self.offset, fin=self.fin, until=until)
         found = await standings(log, group_keys(log.keys, group, self.partition), asked)
         return left(self.rows, found, offset=self.offset, fin=self.fin, until=until)
 

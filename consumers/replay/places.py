@@ -1,6 +1,7 @@
 """Where streams stand in their partition: what the rows of detached streams are compared with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -9,37 +10,43 @@ from consumers.scripted import Argument, ask
 from eventstore.log import Log
 from infrastructure import lua
 
-STREAMS_PER_CALL = 500  # some 20,000 looks at lists: 10 ms of the server's time
+QUESTIONS_PER_CALL = 500  # some 20,000 looks at lists: 10 ms of the server's time
 _index_places = lua.load("consumers", "index_places")
 
 
+class Question(NamedTuple):
+    """About one of a stream's versions, and about a position of its partition."""
+
+    stream: str
+    version: int
+    position: int
+
+
 class Standing(Struct, frozen=True):
-    """Of a stream, about one of its versions and a position of its partition. `before` is the position of the version
-    before (0: there is none, or it is archived), `at` that of the version itself (None: not appended yet; 0:
-    archived), `first_above` the first version above the position, appended or next to come."""
+    """The answer. `before` is the position of the version before (0: there is none, or it is archived), `at` that of
+    the version itself (None: not appended yet; 0: archived), `first_above` the first version above the position,
+    appended or next to come."""
 
     before: int
     at: int | None
     first_above: int
 
 
-async def standings(log: Log, keys: GroupKeys, asked: Mapping[str, tuple[int, int]]) -> dict[str, Standing]:
-    """By stream, about the (version, position) asked for. Raises Unavailable, LogDamaged."""
-    found: dict[str, Standing] = {}
-    streams = list(asked)
-    for first in range(0, len(streams), STREAMS_PER_CALL):
-        found |= await _page(log, keys, streams[first : first + STREAMS_PER_CALL], asked)
+async def standings(log: Log, keys: GroupKeys, asked: Collection[Question]) -> dict[Question, Standing]:
+    """Raises Unavailable, LogDamaged."""
+    found: dict[Question, Standing] = {}
+    questions = list(dict.fromkeys(asked))
+    for first in range(0, len(questions), QUESTIONS_PER_CALL):
+        found |= await _answered(log, keys, questions[first : first + QUESTIONS_PER_CALL])
     return found
 
 
-async def _page(
-    log: Log, keys: GroupKeys, streams: Sequence[str], asked: Mapping[str, tuple[int, int]]
-) -> dict[str, Standing]:
-    indexes = [log.keys.index(keys.partition, stream) for stream in streams]
-    args: list[Argument] = [number for stream in streams for number in asked[stream]]
+async def _answered(log: Log, keys: GroupKeys, questions: Sequence[Question]) -> dict[Question, Standing]:
+    indexes = [log.keys.index(keys.partition, each.stream) for each in questions]
+    args: list[Argument] = [number for each in questions for number in (each.version, each.position)]
     flat = await ask(log, _index_places, indexes, args)
     threes = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return {
-        stream: Standing(before, None if at < 0 else at, first_above)
-        for stream, (before, at, first_above) in zip(streams, threes, strict=True)
+        question: Standing(before, None if at < 0 else at, first_above)
+        for question, (before, at, first_above) in zip(questions, threes, strict=True)
     }

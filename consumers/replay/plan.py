@@ -17,7 +17,7 @@ from consumers.group_shape import GroupShape, look_at
 from consumers.keys import group_keys
 from consumers.membership import Member, Members
 from consumers.replay.look import Part, parts_of
-from consumers.replay.places import standings
+from consumers.replay.places import Question, standings
 from consumers.replay.request import About, Mode, PartMove, Request, StreamMove
 from consumers.replay.rows import moved_by_stream, moved_in_place
 from consumers.replay.targets import Shift, Version, fixed, last_places, targets
@@ -138,11 +138,11 @@ async def _in_place(log: Log, parts: Sequence[Part], request: Request, bounds: d
 
 
 async def _part_move(log: Log, group: str, part: Part, target: int, until: int | None) -> tuple[PartMove, int]:
-    asked = {stream: (row.next, target) for stream, row in part.rows.items()}
-    found = await standings(log, group_keys(log.keys, group, part.partition), asked if target != part.offset else {})
+    keys = group_keys(log.keys, group, part.partition)
+    asked = [Question(stream, row.next, target) for stream, row in part.rows.items() if target != part.offset]
     rows = {
-        stream: moved_in_place(part.rows[stream], each, offset=part.offset, target=target)
-        for stream, each in found.items()
+        each.stream: moved_in_place(part.rows[each.stream], standing, offset=part.offset, target=target)
+        for each, standing in (await standings(log, keys, asked)).items()
     }
     changed = {stream: row for stream, row in rows.items() if row is not None}
     after = replace(part, offset=target, fin=max(part.fin, part.offset, target), rows={**part.rows, **changed})
@@ -184,8 +184,8 @@ async def _stream_move(
     keys = group_keys(log.keys, request.group, part.partition)
     row = part.rows.get(stream)
     page = await stream_page(log, stream, part.partition, 0, 0, backwards=False, events=0, size=0)
-    about = (row.next if row else 1, part.offset)
-    standing = (await standings(log, keys, {stream: about}))[stream]
+    about = Question(stream, row.next if row else 1, part.offset)
+    standing = (await standings(log, keys, [about]))[about]
     following = row.next if row else standing.first_above
     match request.to:
         case Version(_, version):
@@ -195,8 +195,8 @@ async def _stream_move(
         case _:
             if part.partition not in positions:
                 return None
-            target = positions[part.partition]
-            first = (await standings(log, keys, {stream: (1, target)}))[stream].first_above
+            wanted = Question(stream, 1, positions[part.partition])
+            first = (await standings(log, keys, [wanted]))[wanted].first_above
     _check(stream, first, page)
     new = moved_by_stream(row, standing, first, offset=part.offset, fin=part.fin)
     until = bounds.get(part.partition)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from consumers.replay.places import Standing
+from consumers.replay.places import Question, Standing
 from consumers.state import Row, RowState
 
 
@@ -48,33 +48,44 @@ class Left(Struct, frozen=True):
     waiting: int
 
 
-def to_ask(rows: Mapping[str, Row], *, offset: int, until: int | None) -> dict[str, tuple[int, int]]:
-    """What `left` must know of the rows that may be in a replay: about their `next`, and the last position below the
-    offset that they go back over. Other rows are not asked for: ten thousand letters may be parked."""
-    return {stream: (row.next, _highest(row, offset, until)) for stream, row in rows.items() if _may_be_in_replay(row)}
+def questions(rows: Mapping[str, Row], *, offset: int, fin: int, until: int | None) -> list[Question]:
+    """What `left` must know of the rows that may be in a replay. Others are not asked for: ten thousand letters may be
+    parked."""
+    return [
+        Question(stream, row.next, position)
+        for stream, row in rows.items()
+        for position in _borders(row, offset, fin, until)
+    ]
 
 
 def left(
-    rows: Mapping[str, Row], standings: Mapping[str, Standing], *, offset: int, fin: int, until: int | None
+    rows: Mapping[str, Row], answers: Mapping[Question, Standing], *, offset: int, fin: int, until: int | None
 ) -> Left:
     """Of a replay, up to the position `until`: the positions that the main pass has yet to go over, and what detached
-    streams have yet to handle again below the offset. `standings` answer `to_ask`."""
-    ahead = max(_bounded(fin, until) - offset, 0)
-    behind = {RowState.PARKED: 0, RowState.RETRYING: 0, RowState.CLEAN: 0}
-    for stream, standing in standings.items():
-        row = rows[stream]
-        behind[row.state] += max(standing.first_above - row.next, 0)
-    return Left(ahead + behind[RowState.CLEAN] + behind[RowState.RETRYING], behind[RowState.PARKED])
+    streams have yet to handle again below the offset, or above `fin`: a stream may have been ahead of its group. The
+    answers are those to `questions`."""
+    behind = dict.fromkeys(RowState, 0)
+    for stream, row in rows.items():
+        if borders := _borders(row, offset, fin, until):
+            first_above = [max(answers[Question(stream, row.next, each)].first_above, row.next) for each in borders]
+            below, *ahead = first_above
+            behind[row.state] += below - row.next + (ahead[1] - ahead[0] if ahead else 0)
+    ahead_of_all = max(_bounded(fin, until) - offset, 0)
+    return Left(ahead_of_all + behind[RowState.CLEAN] + behind[RowState.RETRYING], behind[RowState.PARKED])
+
+
+def _borders(row: Row, offset: int, fin: int, until: int | None) -> tuple[int, ...]:
+    """The positions about which a row is asked: what it has left lies below the first, or between the others."""
+    if not _may_be_in_replay(row):
+        return ()
+    end, both = _bounded(row.fin, until), max(offset, fin)
+    return (min(end, offset), both, end) if end > both else (min(end, offset),)
 
 
 def _may_be_in_replay(row: Row) -> bool:
     if row.state is RowState.CLEAN:
         return row.fin > 0
     return int(row.pending.partition("-")[2] or 0) <= row.fin
-
-
-def _highest(row: Row, offset: int, until: int | None) -> int:
-    return _bounded(min(row.fin, offset), until)
 
 
 def _bounded(position: int, until: int | None) -> int:
