@@ -13,10 +13,7 @@ import anyio
 import structlog
 from msgspec import Struct, json
 
-from consumers.consumer import consumer
-from consumers.context import Context
-from consumers.retry import Fixed
-from consumers.run import run
+from consumers import Context, Fixed, To, consumer, run
 from eventstore import EventStore, RecordedEvent, Unavailable
 from tests.support.stopping import stopped_by_sigterm
 
@@ -25,10 +22,11 @@ COUNTS = "handled"
 
 
 class Work(Struct, frozen=True):
-    """Takes `seconds`; its first `failures` attempts fail."""
+    """Takes `seconds`; its first `failures` attempts fail; then it is returned to the stream `returns`, if any."""
 
     seconds: float = 0.0
     failures: int = 0
+    returns: str = ""
 
 
 class Note(Struct, frozen=True):
@@ -67,7 +65,7 @@ async def work(notes: Path, lease_seconds: float) -> None:
         os.write(file, json.encode(told) + b"\n")
 
     @consumer(GROUP, retry=Fixed("100ms", attempts=8, immediate=1), grace="500ms")
-    async def handle(event: RecordedEvent, ctx: Context) -> None:
+    async def handle(event: RecordedEvent, ctx: Context) -> To | None:
         note("began", event, ctx)
         if event.data.seconds:
             await anyio.sleep(event.data.seconds)
@@ -75,6 +73,7 @@ async def work(notes: Path, lease_seconds: float) -> None:
             raise ValueError(f"attempt {ctx.attempt} fails")
         ctx.effects.hincrby(COUNTS, event.stream)
         note("ended", event, ctx)
+        return To(event.data.returns, Work()) if event.data.returns else None
 
     with stopped_by_sigterm() as stop:
         while not stop.is_set():

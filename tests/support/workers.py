@@ -62,20 +62,28 @@ class Workers:
 @asynccontextmanager
 async def workers(store: EventStore, folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Workers]:
     """Processes for the log of a store, which are killed when the block ends."""
-    settings, limits = store.log.redis.settings, store.log.settings
-    url = settings.url.reveal() if settings.url else f"redis://{settings.host}:{settings.port}"
-    environment = {
-        "REDIS_URL": url,
-        "REDIS_CLUSTER": str(settings.cluster).lower(),
-        "EVENTSTORE_PREFIX": limits.prefix,
-        "EVENTSTORE_PARTITIONS": str(store.log.partitions),
-        "EVENTSTORE_DURABILITY": limits.durability or LogSettings().durability or "memory",
-    }
-    some = Workers(environment, folder / "notes", lease_seconds)
+    some = Workers(_environment(store), folder / "notes", lease_seconds)
     try:
         yield some
     finally:
         await anyio.to_thread.run_sync(some.end_all)
+
+
+def _environment(store: EventStore) -> dict[str, str]:
+    """What leads another process to the log."""
+    where, limits = store.log.redis.settings, store.log.settings
+    return {
+        "REDIS_URL": where.url.reveal() if where.url else "",
+        "REDIS_HOST": where.host or "",
+        "REDIS_PORT": str(where.port),
+        "REDIS_CLUSTER": str(where.cluster).lower(),
+        "REDIS_NODES": ",".join(where.nodes),
+        "REDIS_SENTINELS": ",".join(where.sentinels),
+        "REDIS_SOCKET_TIMEOUT": f"{where.socket_timeout_seconds}s",
+        "EVENTSTORE_PREFIX": limits.prefix,
+        "EVENTSTORE_PARTITIONS": str(store.log.partitions),
+        "EVENTSTORE_DURABILITY": limits.durability or LogSettings().durability or "memory",
+    }
 
 
 async def append_on(store: EventStore, streams: int, stop: anyio.Event, work: Sequence[Work] = (Work(),)) -> None:

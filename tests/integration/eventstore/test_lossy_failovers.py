@@ -1,12 +1,10 @@
 """A replica is detached and promoted with less data, twice in a row, under appends and readers of both orders: nothing
 is skipped, what was lost is reported once by each reader, and a clock that is behind changes nothing of that."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 
 import anyio
 import pytest
-from msgspec import Struct
 
 from eventstore import EventStore, OutcomeUnknown, Receipt, RecordedEvent, Unavailable, audit
 from eventstore.codec import Entry
@@ -16,8 +14,9 @@ from infrastructure.server_program import find_program
 from infrastructure.settings import RedisSettings
 from tests.support.clocks import clock_off_by
 from tests.support.logs import attach, stream_in
+from tests.support.pairs import Pair, pair
 from tests.support.recorded import is_at_its_place, recorded
-from tests.support.servers import Server, redis_server, sentinel, until
+from tests.support.servers import until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -25,37 +24,6 @@ pytestmark = pytest.mark.anyio
 WRITERS = 8
 ORDERS: tuple[Order, ...] = ("partition", "total")
 Lost = tuple[int, int, int]  # partition, first, last
-
-
-class Pair(Struct):
-    """The primary, the other server, and the Sentinel that says which is which."""
-
-    primary: Server
-    other: Server
-    watcher: Server
-
-    def detach(self) -> None:
-        """The other is a primary now, which nobody knows yet; what is written from now on it does not get."""
-        self.other.admin("REPLICAOF", "NO", "ONE")
-
-    def switch(self) -> None:
-        """The other is named the primary; the old one is demoted, keeps its clients, and forgets what only it had."""
-        self.primary.admin("REPLICAOF", "127.0.0.1", self.other.port)
-        self.watcher.admin("SENTINEL", "REMOVE", "mymaster")
-        self.watcher.admin("SENTINEL", "MONITOR", "mymaster", "127.0.0.1", self.other.port, 1)
-        self.primary, self.other = self.other, self.primary
-
-
-@asynccontextmanager
-async def pair(program: str, clock: Mapping[str, str]) -> AsyncIterator[Pair]:
-    async with (
-        redis_server(program) as one,
-        redis_server(program, environment=clock) as two,
-        sentinel(one, lines=["sentinel down-after-milliseconds mymaster 60000"]) as watcher,
-    ):
-        made = Pair(one, two, watcher)
-        await attach(two, one)
-        yield made
 
 
 class Reader:
