@@ -74,6 +74,7 @@ class Member:
         self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
         self._owned: dict[int, Owned] = {}
         self._leaving: set[int] = set()
+        self._longest_seconds = max(handler.timeout_seconds for handler in consumer.handlers)
         self._scopes: dict[int, Scope] = {}
         self._replay_pace = Pace(per_second(1), lambda: self.share)
         self._paced_job = ""
@@ -138,11 +139,13 @@ class Member:
         ours = assign(self._log.partitions, [each.id for each in members], owners, salt=self.group)
         waiting = False
         for partition, owner in ours.items():
+            if owner == self._info.id:
+                self._leaving.discard(partition)  # whoever wanted it has gone
             if owner == self._info.id and partition not in self._owned:
                 waiting |= not await self._take(self._keys[partition])
             elif owner != self._info.id and partition in self._owned and partition not in self._leaving:
                 self._leaving.add(partition)
-                self._tasks.start_soon(self._drain, self._owned[partition], self._consumer.grace_seconds)
+                self._tasks.start_soon(self._give, self._owned[partition])
         return SOON_SECONDS if waiting else LOOK_SECONDS
 
     async def _take(self, keys: GroupKeys) -> bool:
@@ -215,6 +218,16 @@ class Member:
         del self._owned[owned.partition]
         self._scopes.pop(owned.partition, None)
         self._look.set()
+
+    async def _give(self, owned: Owned) -> None:
+        """To another member, who has none of the hurry of a shutdown: a handling that has been under way for long may
+        end first, while the rest goes on, and what is begun when it stops taking more is not broken off either."""
+        grace, longest = self._consumer.grace_seconds, self._longest_seconds
+        with anyio.move_on_after(longest):
+            while owned.is_alive and self._workers.longest_in_hands(owned) > grace:  # noqa: ASYNC110 - a matter of time
+                await anyio.sleep(SOON_SECONDS)
+        if owned.partition in self._leaving:
+            await self._drain(owned, longest)
 
     async def _drain(self, owned: Owned, grace_seconds: float) -> None:
         await owned.drain(grace_seconds, self._workers.interrupt)

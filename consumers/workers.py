@@ -86,6 +86,11 @@ class Workers:
             if hands.owned is owned:
                 hands.slot.interrupt()
 
+    def longest_in_hands(self, owned: Owned) -> float:
+        """For how many seconds the event of a partition that has been handled for longest has been."""
+        now = time.monotonic()
+        return max((now - hands.began_at for hands in self._hands if hands.owned is owned), default=0.0)
+
     def watch(self) -> None:
         """Ends attempts that are over their time, and lets the rest of a partition go on without a slow stream. A
         thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""
