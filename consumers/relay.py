@@ -18,8 +18,9 @@ import anyio
 import structlog
 
 from consumers.errors import Unavailable
-from consumers.outbox import Flow, Outbox
+from consumers.outbox import Call, Flow, Outbox
 from consumers.relay_calls import forget_outgoing, read_outgoing, take
+from eventstore.cursor import Place
 from eventstore.log import Log
 from infrastructure.tasks import plain_errors
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
 LEAVE_SECONDS = 2.0
+SLOW_SECONDS = 2.0
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.02, 1.0
 REMOVED_AT_ONCE = 1_000
 
@@ -146,12 +148,10 @@ class _Source:
         pause = FIRST_PAUSE_SECONDS
         while (call := flow.call) is not None:
             try:
-                mark = await take(self._log, self._partition, flow.target, call)
+                mark = await self._take(flow, call)
             except Unavailable as error:
-                if not flow.fails:
-                    logger.warning("relay_waits", partition=self._partition, target=flow.target, why=str(error))
-                flow.fails = True
-                self._wake.set()
+                logger.warning("relay_waits", partition=self._partition, target=flow.target, why=str(error))
+                self._is_slow(flow)
                 await anyio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
                 continue
@@ -160,3 +160,15 @@ class _Source:
             self._wake.set()
         flow.is_carried = False
         self._rested.set()
+
+    async def _take(self, flow: Flow, call: Call) -> Place:
+        timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._is_slow, flow)
+        try:
+            return await take(self._log, self._partition, flow.target, call)
+        finally:
+            timer.cancel()
+
+    def _is_slow(self, flow: Flow) -> None:
+        """The others do not wait until the call has failed."""
+        flow.fails = True
+        self._wake.set()

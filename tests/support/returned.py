@@ -3,7 +3,8 @@
 from msgspec import Struct
 
 from consumers.commit_call import commit
-from consumers.consumer import Consumer
+from consumers.consumer import Consumer, consumer
+from consumers.context import To
 from consumers.creation import ensure_group
 from consumers.keys import group_keys
 from consumers.lease_calls import acquire, release
@@ -26,6 +27,11 @@ class Shipped(Struct, frozen=True):
     n: int
 
 
+@consumer("pay")
+async def pay(event: Placed) -> To:
+    return To(f"payment-{7 * event.n}", Paid(event.n))
+
+
 async def placed(store: EventStore, number: int, metadata: Metadata | None = None) -> None:
     """The causes: one in each of so many streams."""
     for n in range(number):
@@ -42,9 +48,9 @@ async def waiting(store: EventStore) -> int:
     return sum([int(await store.log.redis.execute(key, "XLEN", key)) for key in keys])
 
 
-async def commit_by_hand(store: EventStore, group: str, consumer: Consumer) -> None:
+async def commit_by_hand(store: EventStore, group: str, handling: Consumer) -> None:
     """What a worker does up to its commit, and no further: all causes are handled, all that they bring about waits."""
-    await ensure_group(store.log, group, consumer.start)
+    await ensure_group(store.log, group, handling.start)
     for partition in range(store.log.partitions):
         keys = group_keys(store.log.keys, group, partition)
         stored = await acquire(store.log, keys, "by-hand", 60_000)
@@ -52,7 +58,9 @@ async def commit_by_hand(store: EventStore, group: str, consumer: Consumer) -> N
         token, number, last = stored.token("by-hand"), 0, None
         out: list[Outgoing] = []
         async for event in store.read_partition(partition):
-            out += await _returned(store, group, consumer, event)
+            if not isinstance(event.data, Placed):
+                continue
+            out += await _returned(store, group, handling, event)
             last = event
         if last is not None:
             for first in range(0, len(out), 500):
@@ -79,8 +87,8 @@ async def relayed(store: EventStore, number: int) -> None:
             box.answered(flow, await take(store.log, partition, flow.target, call))
 
 
-async def _returned(store: EventStore, group: str, consumer: Consumer, event: RecordedEvent) -> tuple[Outgoing, ...]:
-    handler = consumer.handlers[0]
-    events = events_of(await consumer(event.data), event, handler.name)
+async def _returned(store: EventStore, group: str, handling: Consumer, event: RecordedEvent) -> tuple[Outgoing, ...]:
+    handler = handling.handlers[0]
+    events = events_of(await handling(event.data), event, handler.name)
     log = store.log
     return outgoing(events, event, group, handler.name, log.types, log.settings, log.partitions)

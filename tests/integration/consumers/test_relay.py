@@ -191,12 +191,12 @@ async def test_out_of_memory_what_was_returned_waits_and_the_worker_can_still_le
 
 
 async def test_room_is_made_again(server: Server, store: EventStore) -> None:
-    await placed(store, 3_000)
+    await placed(store, 800)
     await commit_by_hand(store, "ledger", ledger)
     keys = [store.log.keys.outgoing(p) for p in range(4)]
     before = sum(server.admin("MEMORY", "USAGE", key) for key in keys)
     async with running(store, ledger):
-        await until_found(store, Paid, 3_000)
+        await until_found(store, Paid, 800)
     assert sum(server.admin("MEMORY", "USAGE", key) for key in keys) < before / 20
 
 
