@@ -15,6 +15,7 @@ refused) is dropped at once, with all that is known of it, and may be taken agai
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -26,7 +27,7 @@ from consumers.deliveries import Deliveries
 from consumers.errors import EventStoreError, Unavailable
 from consumers.holder import Holder
 from consumers.keys import GroupKeys, group_keys
-from consumers.lease import Lease, Renewals, now
+from consumers.lease import RENEWALS, Lease, Renewals, now
 from consumers.lease_calls import Held, acquire
 from consumers.listen import Listener
 from consumers.membership import Member as MemberInfo
@@ -38,6 +39,7 @@ from consumers.rate import per_second
 from consumers.scope import Scope
 from consumers.workers import Workers
 from eventstore.log import Log
+from infrastructure.tasks import together
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -72,6 +74,8 @@ class Member:
         self._info = info
         self._members = Members(log, self.group, ttl_seconds=renewals.lease_seconds)
         self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
+        self._patience_seconds = renewals.lease_seconds / RENEWALS
+        self._owners: dict[int, str] = {}
         self._owned: dict[int, Owned] = {}
         self._leaving: set[int] = set()
         self._longest_seconds = max(handler.timeout_seconds for handler in consumer.handlers)
@@ -135,18 +139,29 @@ class Member:
         breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
         self._info = replace(self._info, partitions=tuple(sorted(self._owned)), breaker=breaker)
         members = await self._members.heartbeat(self._info)
-        owners = await owners_of(self._log, self._keys)
-        ours = assign(self._log.partitions, [each.id for each in members], owners, salt=self.group)
-        waiting = False
+        self._owners = await owners_of(self._log, self._keys, self._owners, self._patience_seconds)
+        ours = assign(self._log.partitions, [each.id for each in members], self._owners, salt=self.group)
+        wanted: list[GroupKeys] = []
         for partition, owner in ours.items():
             if owner == self._info.id:
                 self._leaving.discard(partition)  # whoever wanted it has gone
             if owner == self._info.id and partition not in self._owned:
-                waiting |= not await self._take(self._keys[partition])
+                wanted.append(self._keys[partition])
             elif owner != self._info.id and partition in self._owned and partition not in self._leaving:
                 self._leaving.add(partition)
                 self._tasks.start_soon(self._give, self._owned[partition])
-        return SOON_SECONDS if waiting else LOOK_SECONDS
+        are_settled = await together([partial(self._settled, keys) for keys in wanted])
+        return LOOK_SECONDS if all(are_settled) else SOON_SECONDS
+
+    async def _settled(self, keys: GroupKeys) -> bool:
+        """Whether a partition that should be ours is, or its master is away: that keeps us from no other. What was
+        broken off may have taken the lease, which is taken again then."""
+        try:
+            with anyio.move_on_after(self._patience_seconds):
+                return await self._take(keys)
+        except Unavailable as error:
+            logger.warning("not_taken", group=self.group, partition=keys.partition, why=str(error))
+        return True
 
     async def _take(self, keys: GroupKeys) -> bool:
         asked_at = now()
@@ -267,6 +282,8 @@ class Member:
                     continue
                 if is_time:
                     owned.resume()
+                if owned.holder.wants_events:  # while handlers take long, nobody else says so
+                    owned.turn_over()
                 if owned.holds_back or (self._workers.breaker.is_open and self._workers.breaker.may_take):
                     self._workers.ready(owned)
                 due_ms = owned.holder.next_due_ms

@@ -1,9 +1,13 @@
 """Who holds the leases of a group, as the partitions have it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
+
+from consumers.errors import Unavailable
 from consumers.keys import GroupKeys
 from eventstore.log import Log
 from infrastructure.patience import replies
@@ -13,11 +17,21 @@ if TYPE_CHECKING:
     from infrastructure.connect import Command
 
 
-async def owners_of(log: Log, keys: Sequence[GroupKeys]) -> dict[int, str]:
+async def owners_of(
+    log: Log, keys: Sequence[GroupKeys], before: Mapping[int, str], patience_seconds: float
+) -> dict[int, str]:
     """The owner of each partition whose lease somebody holds, or held and nobody has taken since. One exchange with a
-    lone server, one for each partition in a Cluster. Raises Unavailable."""
-    asked = [[each] for each in keys] if log.redis.is_cluster else [list(keys)]
-    found = await together([partial(_asked, log, each) for each in asked])
+    lone server, which raises Unavailable. In a Cluster one for each partition: where a master is away, or says nothing
+    for so long, it is the owner who was known `before`, and the partitions of the others may move."""
+    if not log.redis.is_cluster:
+        return await _asked(log, keys)
+
+    async def ask(each: GroupKeys) -> dict[int, str]:
+        with suppress(Unavailable), anyio.move_on_after(patience_seconds):
+            return await _asked(log, [each])
+        return {each.partition: before[each.partition]} if each.partition in before else {}
+
+    found = await together([partial(ask, each) for each in keys])
     return {partition: owner for owners in found for partition, owner in owners.items()}
 
 
