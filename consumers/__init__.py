@@ -1,5 +1,6 @@
 """Consumers: groups that handle the events of a log in order, with retries, dead letters and replay."""
 
+from consumers import replay
 from consumers.consumer import Consumer, consumer
 from consumers.context import Context, To
 from consumers.effects import Effects
@@ -37,5 +38,6 @@ __all__ = [
     "To",
     "consumer",
     "given",
+    "replay",
     "run",
 ]

@@ -113,7 +113,7 @@ class ReplayNotFound(EventStoreError):
     def __init__(self, replay: str) -> None:
         self.replay = replay
         super().__init__(
-            f"there is no replay {replay}", field="id", remedy="eventstore replays", facts={"replay": replay}
+            f"there is no replay {replay}", field="replay", remedy="eventstore replays", facts={"replay": replay}
         )
 
 

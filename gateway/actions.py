@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from consumers import groups
+from consumers import groups, replay
 from consumers.groups import GroupPartitionShape, GroupShape, MemberShape, PausedShape
+from consumers.replay.plan import KIND as REPLAY
 from consumers.start import Start
 from eventstore import audit, jobs, transfer, wire
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
@@ -39,6 +40,16 @@ from gateway.letters import (
 )
 from gateway.moments import parse_moment
 from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
+from gateway.replays import (
+    ReplayShape,
+    cancel_replay,
+    list_replays,
+    plan_replay,
+    replay_request,
+    resume_replay,
+    show_replay,
+    start_replay,
+)
 from infrastructure.server import serve
 from infrastructure.settings import Settings
 
@@ -51,10 +62,12 @@ __all__ = [
     "MemberShape",
     "PartitionShape",
     "PausedShape",
+    "ReplayShape",
     "StreamShape",
     "append",
     "audit_entries",
     "cancel_job",
+    "cancel_replay",
     "check_log",
     "check_server",
     "create_group",
@@ -71,14 +84,20 @@ __all__ = [
     "list_groups",
     "list_jobs",
     "list_letters",
+    "list_replays",
     "pause_group",
     "plan_letters",
+    "plan_replay",
     "read_stream",
+    "replay_request",
     "resume_group",
+    "resume_replay",
     "retry_letters",
     "show_group",
     "show_job",
     "show_letter",
+    "show_replay",
+    "start_replay",
     "streams",
     "who_am_i",
 ]
@@ -198,8 +217,11 @@ async def show_job(store: EventStore, job_id: str) -> JobShape:
 
 
 async def cancel_job(store: EventStore, job_id: str, *, who: str, why: str | None) -> JobShape:
-    """Asks a job to stop at its next safe point."""
-    return _job_shape(await jobs.cancel(store, job_id, who, why))
+    """Asks a job to stop at its next safe point. A replay stops at once: its group is where it was."""
+    job = await jobs.get_job(store, job_id)
+    if job.kind != REPLAY:
+        return _job_shape(await jobs.cancel(store, job_id, who, why))
+    return _job_shape((await replay.cancel(store, job.id, who=who, why=why)).job)
 
 
 def _job_shape(job: Job) -> JobShape:

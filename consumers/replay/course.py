@@ -80,7 +80,8 @@ async def execute(
         raise PlanChanged(plan_id, drawn.plan, request.group)
     _check(drawn, skip=skip)
     job = await _begin(store, drawn, who, why)
-    facts = {"replay": job.id, **drawn.about.pack(), "events": drawn.events, "skipped": drawn.skipped}
+    asked = ("group", "mode", "to", "until", "types", "correlation_id", "rate", "events", "skipped")
+    facts = {"replay": job.id, **{name: value for name in asked if (value := getattr(drawn, name))}}
     await audit.record(store, who, "replay", why, facts)
     return await to_the_end(partial(_move, store, job))
 
@@ -90,7 +91,7 @@ async def resume(store: EventStore, replay_id: str, *, who: str, why: str | None
     ReplayNotFound, WrongState if it has ended, Unavailable, LogDamaged."""
     replay = await settle(store, (await get_replay(store, replay_id)).job)
     if replay.job.ended_at is not None:
-        raise WrongState(f"replay {replay.job.id} is {replay.job.state}", field="id", facts={"job": replay.job.id})
+        raise WrongState(f"replay {replay.job.id} is {replay.job.state}", field="replay", facts={"job": replay.job.id})
     if replay.is_moved:
         return replay
     await audit.record(store, who, "replay-resume", why, {"replay": replay.job.id, "moved": list(replay.moved)})
@@ -168,7 +169,7 @@ async def _left(store: EventStore, about: About, part: Part) -> Left:
 def _check(drawn: ReplayPlan, *, skip: bool) -> None:
     if not drawn.about.concerned:
         raise WrongState(
-            f"there is nothing to replay: {drawn.group} has finished nothing behind {drawn.to}",
+            f"there is nothing to replay: {drawn.group} stands there, or has finished nothing behind {drawn.to}",
             field="to",
             remedy=f"eventstore groups {drawn.group} shows where it is",
             facts={"group": drawn.group, "to": drawn.to},

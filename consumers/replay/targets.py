@@ -47,7 +47,7 @@ class Time(Struct, frozen=True):
     us: int
 
     def __str__(self) -> str:
-        return rfc3339(self.us)
+        return rfc3339(self.us).replace(".000000Z", "Z")
 
 
 class Ago(Struct, frozen=True):

@@ -24,6 +24,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("log", "log", "Describe the log: partitions, heads, epochs, memory"),
         Command("groups", "groups", "List, make, delete, pause or resume consumer groups"),
         Command("dlq", "dlq", "List, show, retry, discard or export dead letters"),
+        Command("replay", "replay", "Have a group handle events again; shows a plan first"),
+        Command("replays", "replays", "List, show, cancel or resume replays"),
         Command("types", "types", "List the event types of a module, or find what a change breaks"),
         Command("audit", "audit", "List who changed what and why"),
         Command("jobs", "jobs", "List, show or cancel long work"),
