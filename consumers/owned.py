@@ -359,6 +359,7 @@ class Owned:
         while True:
             await self._finished.wait()
             self._finished.clear()
+            self.turn_over()
             self.holder.obey()
             while call := self.holder.prepare():
                 reply = await self._committed(call)

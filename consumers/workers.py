@@ -31,6 +31,8 @@ SLOW_SECONDS = 0.1
 """A handler that has kept its stream in the main pass for so long lets the others go on without it."""
 EVENTS_PER_TURN = 256
 """After so many the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
+TURN_SECONDS = 0.02
+"""After so long with one partition a worker goes on with the next that may have work, or it would never get to it."""
 
 logger = structlog.get_logger(__name__)
 
@@ -112,15 +114,19 @@ class Workers:
         handled = 0
         while True:
             owned = await self._next()
+            turn_ends_at = time.monotonic() + TURN_SECONDS
             while (event := await self._paced(owned) if self._pace else self._take(owned)) is not None:
                 await self._handle(hands, owned, event)
                 handled += 1
                 if handled % EVENTS_PER_TURN == 0:
                     owned.turn_over()
                     await asyncio.sleep(0)
-            self._is_ready.discard(owned)
-            with suppress(ValueError):
-                self._ready.remove(owned)
+                if hands.began_at >= turn_ends_at and len(self._ready) > 1:
+                    break
+            else:
+                self._is_ready.discard(owned)
+                with suppress(ValueError):
+                    self._ready.remove(owned)
 
     def _take(self, owned: Owned) -> Delivery | None:
         if not self.breaker.is_open:

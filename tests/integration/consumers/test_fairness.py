@@ -1,0 +1,75 @@
+"""Nobody waits for ever while others have work: partitions, retries, and an outage's end."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from msgspec import Struct
+
+from consumers.consumer import consumer
+from consumers.retry import Fixed
+from eventstore import EventStore
+from eventstore.partitions import partition_of
+from tests.support.running import running
+from tests.support.servers import Server, redis_server, until
+from tests.support.stores import open_store
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(Struct, frozen=True):
+    n: int
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[Server]:
+    async with redis_server() as one:
+        yield one
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[EventStore]:
+    async with open_store(server, types=[Placed]) as one:
+        yield one
+
+
+def streams_of(store: EventStore, partition: int, number: int) -> list[str]:
+    names = (f"order-{i}" for i in range(10_000))
+    return [name for name in names if partition_of(name, store.log.partitions) == partition][:number]
+
+
+async def test_a_partition_with_a_backlog_leaves_the_others_their_turns_also_with_one_worker(store: EventStore) -> None:
+    (busy,), (other,) = streams_of(store, 0, 1), streams_of(store, 1, 1)
+    seen: list[str] = []
+
+    @consumer("alone", concurrency=1)
+    async def handle(event: Placed) -> None:
+        await anyio.sleep(0.002)
+        seen.append(busy if event.n == 0 else other)
+
+    await store.append(busy, [Placed(0)] * 1_000)
+    async with running(store, handle):
+        await until(lambda: len(seen) > 20)
+        await store.append(other, [Placed(1)])
+        before = len(seen)
+        await until(lambda: other in seen)
+    assert seen.index(other) - before < 200
+
+
+async def test_a_retry_comes_in_time_also_under_a_backlog(store: EventStore) -> None:
+    failing, *busy = streams_of(store, 0, 7)
+    calls: list[int] = []
+
+    @consumer("in-time", concurrency=2, retry=Fixed("50ms", attempts=3, immediate=1, jitter=0))
+    async def handle(event: Placed) -> None:
+        calls.append(event.n)
+        if event.n == 1 and calls.count(1) == 1:
+            raise ValueError("no")
+        await anyio.sleep(0.01)
+
+    await store.append(failing, [Placed(1)])
+    for stream in busy:
+        await store.append(stream, [Placed(0)] * 100)
+    async with running(store, handle):
+        await until(lambda: calls.count(1) == 2)
+    assert len(calls) < 200, "it waited for the backlog"
