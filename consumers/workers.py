@@ -199,7 +199,10 @@ class Workers:
         if not isinstance(outcome, Failed):
             self.breaker.succeeded()
             owned.succeeded(event, outcome.out, outcome.effects)
-        elif outcome.calls == 0 or self.breaker.failed(event.stream):  # one that does not decode tells of no outage
+        elif outcome.calls == 0:  # it does not decode, which tells neither of an outage nor of the end of one
+            self.breaker.given_up()
+            owned.failed(event, outcome)
+        elif self.breaker.failed(event.stream):
             owned.failed(event, outcome)
         else:
             owned.postpone(event)

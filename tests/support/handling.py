@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 from msgspec import Struct
 
 from consumers.consumer import Consumer
@@ -13,6 +14,11 @@ from eventstore.event_types import EventTypes
 from eventstore.keys import Keys
 from infrastructure.settings import LogSettings
 from tests.support.orders import PARTITIONS, recorded
+
+
+async def work(seconds: float) -> None:
+    """What a handler does that takes so long."""
+    await anyio.sleep(seconds)
 
 
 class Home(Struct, frozen=True):

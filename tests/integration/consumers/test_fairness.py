@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator
 
-import anyio
 import pytest
 from msgspec import Struct
 
 from consumers.consumer import consumer
-from consumers.retry import Fixed
-from eventstore import EventStore
+from consumers.retry import Fixed, Park
+from eventstore import EventStore, NewEvent, RecordedEvent, Untyped
 from eventstore.partitions import partition_of
+from tests.support.handling import work
+from tests.support.letters import until_listed
 from tests.support.running import running
 from tests.support.servers import Server, redis_server, until
 from tests.support.stores import open_store
@@ -44,7 +45,7 @@ async def test_a_partition_with_a_backlog_leaves_the_others_their_turns_also_wit
 
     @consumer("alone", concurrency=1)
     async def handle(event: Placed) -> None:
-        await anyio.sleep(0.002)
+        await work(0.002)
         seen.append(busy if event.n == 0 else other)
 
     await store.append(busy, [Placed(0)] * 1_000)
@@ -65,7 +66,7 @@ async def test_a_retry_comes_in_time_also_under_a_backlog(store: EventStore) -> 
         calls.append(event.n)
         if event.n == 1 and calls.count(1) == 1:
             raise ValueError("no")
-        await anyio.sleep(0.01)
+        await work(0.01)
 
     await store.append(failing, [Placed(1)])
     for stream in busy:
@@ -73,3 +74,26 @@ async def test_a_retry_comes_in_time_also_under_a_backlog(store: EventStore) -> 
     async with running(store, handle):
         await until(lambda: calls.count(1) == 2)
     assert len(calls) < 200, "it waited for the backlog"
+
+
+async def test_an_outage_ends_also_if_an_event_that_does_not_decode_is_the_first_that_is_tried(server: Server) -> None:
+    handled: list[str] = []
+    is_out = True
+
+    @consumer("outage", retry=Park(), concurrency=1)
+    async def handle(event: RecordedEvent) -> None:
+        if is_out:
+            raise ConnectionError("the API is away")
+        handled.append(event.stream)
+
+    where = {"prefix": "outage", "partitions": 1}
+    async with open_store(server, types=[], **where) as older, open_store(server, types=[Placed], **where) as store:
+        for i in range(20):
+            await store.append(f"order-{i}", [Placed(i)])
+        await older.append("strange-1", [NewEvent(data=Untyped("Placed", {"n": "seven"}))])
+        await store.append("order-20", [Placed(20)])
+        async with running(store, handle):
+            await until_listed(store, 20, "outage")
+            is_out = False
+            await until(lambda: handled == ["order-20"])
+            await until_listed(store, 21, "outage")
