@@ -1,6 +1,7 @@
 """Nobody waits for ever while others have work: partitions, retries, and an outage's end."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -86,7 +87,7 @@ async def test_an_outage_ends_also_if_an_event_that_does_not_decode_is_the_first
             raise ConnectionError("the API is away")
         handled.append(event.stream)
 
-    where = {"prefix": "outage", "partitions": 1}
+    where: dict[str, Any] = {"prefix": "outage", "partitions": 1}
     async with open_store(server, types=[], **where) as older, open_store(server, types=[Placed], **where) as store:
         for i in range(20):
             await store.append(f"order-{i}", [Placed(i)])
