@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
-from consumers import outbox
+from consumers import outbox, relay_calls
 from consumers.outbox import START, Call, Outbox, Page, Reading, Waiting
 from consumers.relay import relaying
 from consumers.relay_calls import forget_outgoing, read_outgoing, take
@@ -224,6 +225,12 @@ async def test_nothing_counts_before_it_is_as_durable_as_the_log_promises(binary
             assert len(await found(store, Paid)) == 1
 
 
+async def until_nothing_waits(store: EventStore) -> None:
+    async for _ in tries():
+        if not await waiting(store):
+            return
+
+
 async def _patiently(call: Any) -> Any:
     async for _ in tries():
         try:
@@ -233,48 +240,79 @@ async def _patiently(call: Any) -> Any:
     raise AssertionError
 
 
-# ---- a part of the servers is away ----
+# ---- the end of a worker, and a part of the servers away ----
+
+
+async def test_who_leaves_carries_on_what_there_is(store: EventStore) -> None:
+    await placed(store, 300)
+    await commit_by_hand(store, "pay", pay)
+    async with relaying(store.log, leave_seconds=20) as relay:
+        for partition in (0, 1):
+            relay.notify(partition)
+    assert await waiting(store) == 0
+    assert sorted(await numbers(store)) == list(range(300))
+
+
+async def test_who_leaves_does_not_wait_for_ever(server: Server, store: EventStore) -> None:
+    await placed(store, 10)
+    await commit_by_hand(store, "pay", pay)
+    server.admin("CONFIG", "SET", "maxmemory", 1)
+    try:
+        with anyio.fail_after(5):
+            async with relaying(store.log, leave_seconds=0.1) as relay:
+                for partition in (0, 1):
+                    relay.notify(partition)
+    finally:
+        server.admin("CONFIG", "SET", "maxmemory", 0)
+    assert await waiting(store) == 10
 
 
 async def test_what_is_for_a_node_that_does_not_answer_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor for as long as a call to it may take, when all the room for it is full."""
     monkeypatch.setattr(outbox, "QUEUE_EVENTS", 4)
-    async with cluster(replicas=False) as nodes:
+    monkeypatch.setattr(relay_calls, "PAGE_EVENTS", 4)
+    async with cluster(replicas=False, node_timeout_ms=60_000) as nodes:
         patient = replace(nodes.settings, socket_timeout_seconds=20.0)
         async with open_store(patient, types=TYPES, partitions=6) as store:
             await _without_a_node(nodes, store)
 
 
 async def _without_a_node(nodes: ClusterOfServers, store: EventStore) -> None:
-    await placed(store, 120)
-    await commit_by_hand(store, "pay", pay)
     keys, away = store.log.keys, nodes.masters()[-1]
     cut = {p for p in range(6) if nodes.owner(keys.head(p)) is away}
-    assert 0 < len(cut) < 6
-    events = await found(store, Placed)
-    wanted = {event.data.n for event in events if event.partition not in cut and _target(event.data.n) not in cut}
-    assert 20 < len(wanted) < 100
     near = {p: nodes.owner(keys.events(p)) for p in range(6) if p not in cut}
-    freeze(away)
+    await placed(store, 120)
+    ways = [(event.partition, _target(event.data.n)) for event in await found(store, Placed)]
+    arriving = sum(target in near for _, target in ways) + sum(set(way) <= set(near) for way in ways)
+    assert len(near) == 4
+    assert 100 < arriving < 200
     try:
         async with relaying(store.log, leave_seconds=0.1) as relay:
-            for p in range(6):
-                relay.notify(p)
+            for group in ("before", "meanwhile"):
+                await commit_by_hand(store, group, pay)
+                if group == "meanwhile":
+                    freeze(away)
+                for p in range(6):
+                    relay.notify(p)
+                if group == "before":
+                    await until_nothing_waits(store)
             async for _ in tries(10):
-                values = [
-                    codec.unpack(p, entry_id, fields[1])
-                    for p, node in near.items()
-                    for entry_id, fields in node.admin("XRANGE", keys.events(p), "-", "+")
-                ]
-                if len([each for each in values if each.type == "Paid"]) == len(wanted):
+                if _paid_in(near, store) == arriving:
                     break
             thaw(away)
-            async for _ in tries():
-                if not await waiting(store):
-                    break
+            await until_nothing_waits(store)
     finally:
         thaw(away)
-    assert sorted(event.data.n for event in await found(store, Paid)) == list(range(120))
+    assert sorted(await numbers(store)) == sorted(2 * [*range(120)])
+
+
+def _paid_in(near: dict[int, Server], store: EventStore) -> int:
+    values = [
+        codec.unpack(p, entry_id, fields[1])
+        for p, node in near.items()
+        for entry_id, fields in node.admin("XRANGE", store.log.keys.events(p), "-", "+")
+    ]
+    return sum(each.type == "Paid" for each in values)
 
 
 def _target(n: int) -> int:
