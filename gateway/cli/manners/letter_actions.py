@@ -108,6 +108,8 @@ async def select(
 def _check(action: Action, which: "SelectedLetters") -> None:
     if which.execute and which.dry_run:
         raise BadRequest("--execute and --dry-run are given", field="--execute", remedy="give one")
+    if which.rate is not None and not which.rate > 0:
+        raise BadRequest(f"{which.rate:g} is no rate", field="--rate", remedy="letters per second, such as 20")
     if not which.every and not which.given:
         remedy = f"eventstore dlq {action} GROUP STREAM, or a filter, or --all"
         raise BadRequest("no letter is named, and none chosen", field="STREAM", remedy=remedy)
