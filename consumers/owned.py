@@ -10,7 +10,6 @@ loss       everything in memory is dropped; what is in hands is interrupted, and
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ import structlog
 from consumers.commit_call import commit
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
+from consumers.held_back import HeldBack
 from consumers.holder import Holder
 from consumers.keys import GroupKeys
 from consumers.lease import Lease, now
@@ -86,9 +86,7 @@ class Owned:
         self._chain: Chain = parse(epochs)
         self._on_ready, self._on_head, self._on_out = on_ready, on_head, on_out
         self._on_refused = on_refused
-        self._replay_pace = replay_pace
-        self._held_back: deque[Delivery] = deque()
-        """Events that are replayed, and whose turn it is not yet: the others go on."""
+        self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
         self._finished = asyncio.Event()  # something may be committed
         self._room = asyncio.Event()  # something may be read
         self._behind = asyncio.Event()  # there is more in the log than was read
@@ -164,7 +162,7 @@ class Owned:
         lease = self.lease
         if self.draining or lease.paused or self.lost is not None or (now() >= lease.until and not self.is_alive):
             return None
-        event = self.holder.take(self._server_ms) if self._replay_pace is None else self._paced(self._replay_pace)
+        event = (self.holder if self._held_back is None else self._held_back).take(self._server_ms)
         if event is None:
             self.turn_over()
         else:
@@ -175,15 +173,6 @@ class Owned:
     def holds_back(self) -> bool:
         """Whether an event waits for the pace of a replay: to be looked at again in a moment."""
         return bool(self._held_back)
-
-    def _paced(self, pace: Pace) -> Delivery | None:
-        if self._held_back and pace.now_or_later():
-            return self._held_back.popleft()
-        while (event := self.holder.take(self._server_ms)) is not None:
-            if not self.holder.is_replay(event) or (not self._held_back and pace.now_or_later()):
-                return event
-            self._held_back.append(event)
-        return None
 
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         self.in_hands -= 1
