@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from consumers import replay
 from consumers.commit_call import rewind
 from consumers.errors import CommitRefused, Stale
 from consumers.lease_calls import Held, acquire, release, renew
@@ -13,6 +14,7 @@ from consumers.state import Effect, Order, Outgoing, Rewind, Row
 from eventstore import EventStore
 from tests.support.holding import LEASE_MS, fields_of, held, redis_group
 from tests.support.servers import Server
+from tests.support.stores import Noted
 
 Promise = Callable[[Server, EventStore], Awaitable[None]]
 
@@ -93,6 +95,19 @@ async def a_replay_goes_back_once(server: Server, store: EventStore) -> None:
     assert (stored.offset, stored.fin, stored.rows) == (holding.place(2), 5, {"order-1": Row(2)})
 
 
+async def a_replay_is_a_job_that_moves_rows_along_and_puts_them_back(server: Server, store: EventStore) -> None:
+    holding = await held(store)
+    await store.append("order-2", [Noted(1)])
+    await holding.commit(7, {"order-1": holding.parked(5, 5)}, failures={"order-1": b"{}"})
+    begun = await replay.execute(store, replay.Request("g", replay.parse_target("0:3")), who="ada")
+    stored = (await held(store, "bob")).stored
+    assert (stored.offset, stored.fin) == (holding.place(3), 7)
+    assert stored.rows == {"order-1": Row(4, fin=4)}
+    assert (await replay.cancel(store, begun.job.id, who="ada")).job.state == "cancelled"
+    stored = (await held(store, "bob")).stored
+    assert (stored.offset, stored.mute, stored.rows) == (holding.place(7), True, {"order-1": Row(4, fin=4)})
+
+
 async def without_memory_leases_and_offsets_go_on(server: Server, store: EventStore) -> None:
     holding = await held(store)
     server.admin("CONFIG", "SET", "maxmemory", 1)
@@ -114,5 +129,6 @@ CONTRACT: tuple[Promise, ...] = (
     what_cannot_be_carried_out_refuses_the_whole_commit,
     orders_and_pauses_reach_the_holder,
     a_replay_goes_back_once,
+    a_replay_is_a_job_that_moves_rows_along_and_puts_them_back,
     without_memory_leases_and_offsets_go_on,
 )
