@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from consumers import replay
 from consumers.consumer import Consumer, consumer
 from consumers.context import Context
@@ -10,6 +12,7 @@ from consumers.retry import Park
 from eventstore import EventStore, RecordedEvent
 from tests.support.running import lag
 from tests.support.servers import tries
+from tests.support.stores import Noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,21 @@ class Seen:
 
     def clear(self) -> None:
         self.calls.clear()
+
+
+class Traffic:
+    """Events that come all the time, a few hundred in a second, until it is stopped."""
+
+    def __init__(self, store: EventStore, category: str) -> None:
+        self._store, self._category = store, category
+        self.appended = 0
+        self.stop = anyio.Event()
+
+    async def run(self) -> None:
+        while not self.stop.is_set():
+            await self._store.append(f"{self._category}-{self.appended % 20}", [Noted(self.appended)])
+            self.appended += 1
+            await anyio.sleep(0.003)
 
 
 def request(to: str, group: str = "g", *, until: str | None = None, **bounds: Any) -> Request:
