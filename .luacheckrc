@@ -18,7 +18,7 @@ files["eventstore/scripts"] = {
 files["consumers/scripts"] = {
   read_globals = {
     "microseconds", "is_replica", "current_epoch", "parse_epochs", "newest_epoch", "epoch_at", "format_epochs",
-    "look_at_lease", "what_is_no_number", "replid_of", "why_stale", "is_free", "written_first", "place_of",
+    "must_be_numbers", "look_at_lease", "what_is_no_number", "replid_of", "why_stale", "is_free", "written_first", "place_of",
     "is_place", "text", "ring",
     "in_chunks", "parse_row", "write_rows", "mirror_rows", "check_effects", "run_effects",
     "try", "missing",

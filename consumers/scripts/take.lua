@@ -22,14 +22,15 @@ local head_key, log_key, urgent_key, in_key, INDEXES = KEYS[1], KEYS[2], KEYS[3]
 local source, expected, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 -- include eventstore/epoch.lua
+-- include eventstore/head.lua
 
-local head = call('HMGET', head_key, 'pos', 'last', 'number', 'noted', 'replid', 'largest', 'epochs')
+local FIELDS = { 'pos', 'last', 'number', 'noted', 'replid', 'largest', 'epochs' }
+local head = call('HMGET', head_key, unpack(FIELDS))
 for i = 1, 5 do
   if not head[i] then return redis.error_reply('NOPARTITION ' .. head_key .. ' does not exist, or is incomplete') end
 end
-if not string.find(table.concat(head, ' ', 1, 4), '^%d+ %d+ %d+ %d+$') then
-  return redis.error_reply('DAMAGED ' .. head_key .. ': pos, last, number or noted is no number')
-end
+must_be_numbers(head_key, { unpack(FIELDS, 1, 4) }, head)
+must_be_numbers(head_key, { 'largest' }, { head[6] })
 
 local taken = call('HGET', in_key, source) or '0-0'
 if taken ~= expected or count == 0 then
@@ -75,7 +76,7 @@ end
 
 -- ---- writing: the first id in full, so that a log that does not end where the head says refuses it ----
 
-local largest = tonumber(head[6] or '') -- nobody knows it where an older release has appended
+local largest = head[6] and tonumber(head[6]) -- nobody knows it where an older release has appended
 local id = number .. '-' .. string.format('%.0f', position + 1)
 local following, id_end = number .. '-*', #number + 2
 for at = FIRST, FIRST + WORDS * (count - 1), WORDS do

@@ -128,6 +128,16 @@ async def test_what_cannot_be_written_is_not_written_in_part(server: Server, sto
     server.admin("XDEL", log, last.split(b"-")[0] + b"-99")
 
 
+@pytest.mark.parametrize("field", ["pos", "last", "number", "noted", "largest", "epochs"])
+async def test_a_head_that_is_damaged_takes_nothing_and_is_named(server: Server, store: EventStore, field: str) -> None:
+    head = store.log.keys.head(1)
+    server.admin("HSET", head, field, "7x", "replid", "of another process")
+    before = everything(server)
+    with pytest.raises(LogDamaged, match="epochs" if field == "epochs" else f"{field} is no number"):
+        await sent(store, START, entry(0))
+    assert everything(server) == before
+
+
 async def test_an_urgent_event_is_in_the_index_of_those(server: Server, store: EventStore) -> None:
     receipt = await fill(store, stream_in(1, 2, "order"), 3)
     await sent(store, START, entry(0, letter="C"), entry(1), entry(2, letter="H"))
