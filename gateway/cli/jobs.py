@@ -64,7 +64,7 @@ async def jobs(id: str | None = None, /, *, limit: int | None = None, flags: Tim
             started = session.time(each.started_at)
             table.add(each.id[:8], each.kind, each.state, _done(each), started, each.who, each.why or "-")
     if not found:
-        session.note("no jobs yet: import is one, replay and rebuild will be")
+        session.note("no jobs yet: an import is one, and so is a replay")
 
 
 @app.command(help_epilogue="Example:\n\n    eventstore jobs show 0199f2c4", help_format="plaintext")
