@@ -142,12 +142,16 @@ class Detached:
 
     # ---- what becomes of a row ----
 
-    def detach(self, stream: str, row: Row, events: Iterable[Delivery], *, running: bool) -> None:
-        """A stream leaves the main pass with the events of it that were read there."""
-        lane = DetachedLane(row, deque(events), running=running)
-        if lane.events:
-            last = lane.events[-1]
-            lane.seen_version, lane.seen_position, lane.tail = last.version, last.position, last.version
+    def detach(self, stream: str, row: Row, events: Iterable[Delivery], *, running: bool, has_gaps: bool) -> None:
+        """A stream leaves the main pass with the events of it that were read there. `has_gaps`: some may have been left
+        out between them and behind them. A lane goes by versions, so it reads those again through the index."""
+        lane = DetachedLane(row, deque(), running=running)
+        for event in events:
+            lane.seen_version, lane.seen_position = event.version, event.position
+            if event.version == lane.end:
+                lane.events.append(event)
+        if not has_gaps:
+            lane.tail = lane.seen_version
         self.lanes[stream] = lane
         self._set(stream, lane, row)
 

@@ -220,7 +220,8 @@ class Holder:
         if len(self._rows) >= self._bound:
             return False
         events = self._lanes.take_out(event.stream, event)
-        self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True)
+        has_gaps = self._wanted is not None or self._left_out is not None
+        self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True, has_gaps=has_gaps)
         return True
 
     def pull(self, urgent: Urgent) -> bool:
