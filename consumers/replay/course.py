@@ -83,7 +83,7 @@ async def execute(
     asked = ("group", "mode", "to", "until", "types", "correlation_id", "rate", "events", "skipped")
     facts = {"replay": job.id, **{name: value for name in asked if (value := getattr(drawn, name))}}
     await audit.record(store, who, "replay", why, facts)
-    return await to_the_end(partial(_move, store, job))
+    return await to_the_end(partial(move_rest, store, job))
 
 
 async def resume(store: EventStore, replay_id: str, *, who: str, why: str | None = None) -> Replay:
@@ -95,7 +95,7 @@ async def resume(store: EventStore, replay_id: str, *, who: str, why: str | None
     if replay.is_moved:
         return replay
     await audit.record(store, who, "replay-resume", why, {"replay": replay.job.id, "moved": list(replay.moved)})
-    return await to_the_end(partial(_move, store, replay.job))
+    return await to_the_end(partial(move_rest, store, replay.job))
 
 
 async def cancel(store: EventStore, replay_id: str, *, who: str, why: str | None = None) -> Replay:
@@ -210,7 +210,8 @@ async def _begin(store: EventStore, drawn: ReplayPlan, who: str, why: str | None
 # ---- how it is moved ----
 
 
-async def _move(store: EventStore, job: Job) -> Replay:
+async def move_rest(store: EventStore, job: Job) -> Replay:
+    """Makes the moves that were not made yet. If somebody has cancelled it meanwhile, it is put back everywhere."""
     about = About.of(job.about)
     try:
         replay = await look(store, job)
@@ -220,7 +221,7 @@ async def _move(store: EventStore, job: Job) -> Replay:
         error.remedy = f"eventstore replays resume {job.id[:8]} moves the rest, eventstore replays cancel puts it back"
         error.facts = {**error.facts, "replay": job.id}
         raise
-    job = await jobs.get_job(store, job.id)  # somebody may have cancelled it, and put back what was moved by then
+    job = await jobs.get_job(store, job.id)
     return await (settle(store, job) if job.cancel_requested_by is None else _put_back(store, job))
 
 

@@ -180,7 +180,24 @@ async def test_cancelled_half_way_finished_stays_finished_and_failed_stays_faile
     assert handled < 100
 
 
-async def test_a_rate_bounds_what_is_replayed_and_nothing_else(store: EventStore) -> None:
+async def test_cancelled_the_rest_of_a_stream_that_went_back_is_passed_over(store: EventStore) -> None:
+    seen = Seen()
+    await fill(store, 4, 30)
+    async with running(store, seen.consumer()):
+        await until_lag_is(store, 0)
+        seen.clear()
+        begun = await executed(store, "order-1@1", rate=20.0)
+        await until(lambda: len(seen.calls) > 2)
+        await replay.cancel(store, begun.job.id, who="ada")
+        handled = len(seen.calls)
+        await store.append("order-1", [Noted(1)])
+        await until(lambda: seen.calls[-1] == ("order-1", 31, False))
+    assert len(seen.calls) <= handled + 2  # one was in hands
+    assert handled < 30
+
+
+async def test_a_rate_bounds_what_is_replayed_and_nothing_else(one_partition: EventStore) -> None:
+    store = one_partition
     at: list[float] = []
     new: list[float] = []
 
@@ -194,9 +211,8 @@ async def test_a_rate_bounds_what_is_replayed_and_nothing_else(store: EventStore
         new.clear()
         begun = await executed(store, "order-1@1", rate=8.0)
         assert begun.about.rate == 8.0
-        for n in range(20):
-            await store.append("order-2", [Noted(n)])
-        await until(lambda: len(new) == 20)
+        await store.append("order-2", [Noted(n) for n in range(100)])
+        await until(lambda: len(new) == 100)
         assert len(at) < 12
         await until(lambda: len(at) == 12)
     assert at[-1] - at[0] >= 10 / 8 * 0.95
