@@ -83,6 +83,7 @@ class World:
         self.past: list[Past] = []
         self.highest_term = 0
         names = ("rewind", "rewind_stream", "cancel", "skip", "order", "crash", "lose", "slow", "pull", "failover")
+        self.wants_all = choose.random() < 0.5
         self.priorities = list(Priority) if choose.random() < 0.5 else [Priority.NORMAL]
         self.weights = {name: choose.choice([0, 1, 1, 3]) for name in names}
         self.rare = choose.choice([0.05, 0.12, 0.12, 0.6])
@@ -149,7 +150,8 @@ class World:
             target = self.choose.randint(0, self.group.offset)
             self._move(target)
             self.has_replayed, self.is_quiet = True, False
-            self.due = dict.fromkeys(self.log.events[target:], self.group.term)
+            wanted = [key for key in self.log.events[target:] if self._is_wanted(key)]
+            self.due = dict.fromkeys(wanted, self.group.term)
             self._check_stored()
 
     def _skip(self) -> None:
@@ -185,7 +187,8 @@ class World:
             new = Row(min(version, self._first_above(stream, group.offset)), fin=max(group.offset, group.fin))
         self._write(group.offset, group.fin, {stream: new}, mute=False)
         self.has_replayed, self.is_quiet = True, False
-        self.due |= {(stream, each): group.term for each in range(version, count + 1)}
+        keys = [(stream, each) for each in range(version, count + 1)]
+        self.due |= {key: group.term for key in keys if self._is_wanted(key)}
         self._check_stored()
 
     def _cancel(self) -> None:
@@ -245,7 +248,12 @@ class World:
             epochs,
             None,
         )
-        member = HolderOf(token, Holder(stored, token, bound=self.bound), mute=group.mute, epochs=len(self.log.epochs))
+        member = HolderOf(
+            token,
+            Holder(stored, token, None if self.wants_all else self._wants, bound=self.bound),
+            mute=group.mute,
+            epochs=len(self.log.epochs),
+        )
         self.members[name] = member
         return member
 
@@ -355,13 +363,13 @@ class World:
         if group.offset > self.log.head:
             raise Wrong("the offset is beyond the head")
         finished = set(self.log.events) - self._unfinished()
-        if wrong := finished - self.handled - self.passed:
+        if wrong := {key for key in finished - self.handled - self.passed if self._is_wanted(key)}:
             raise Wrong(f"finished, and never handled: {sorted(wrong)}")
         self.ever |= finished
         written = self._effects()
         if twice := [key for key, times in written.items() if times > 1]:
             raise Wrong(f"effects were written twice: {twice}")
-        if missing := finished - written.keys() - self.passed:
+        if missing := {key for key in finished - written.keys() - self.passed if self._is_wanted(key)}:
             raise Wrong(f"finished without its effect: {sorted(missing)}")
 
     def _check_start(self, member: HolderOf, hands: InHands) -> None:
@@ -376,14 +384,15 @@ class World:
             raise Wrong(f"{key} after {before} in one lease")
         skipped = range((before or version) + 1, version)
         done = self.handled | self.passed
-        if not member.mute and any((stream, each) not in done for each in skipped):
+        if not member.mute and any(self._is_wanted((stream, each)) for each in skipped if (stream, each) not in done):
             raise Wrong(f"{key} skips after {before}")
         if self.group.is_held_by(member.token):
             if hands.replaying and self.is_quiet:
                 raise Wrong(f"a cancelled replay goes on: {key}")
             if hands.replaying != (key in self.ever):
                 raise Wrong(f"replaying is {hands.replaying} for {key}, finished before: {key in self.ever}")
-            if any((stream, each) not in done for each in range(1, version)):
+            before_it = [(stream, each) for each in range(1, version)]
+            if any(self._is_wanted(each) for each in before_it if each not in done):
                 raise Wrong(f"{key} is handled before one that precedes it")
         last[stream] = version
         self.running.add((member.token, stream))
@@ -440,6 +449,14 @@ class World:
         epoch = self.log.epoch_of(position)
         metadata = Metadata(priority=self.priorities[event_id.int % len(self.priorities)])
         return RecordedEvent(event_id, stream, version, 0, epoch, position, 0, "Noted", 1, None, metadata)
+
+    def _wants(self, event: Delivery) -> bool:
+        return event.id.int % 3 != 0
+
+    def _is_wanted(self, key: Key) -> bool:
+        """Whether the group handles the event: others are finished unseen."""
+        position = self._position(*key)
+        return self.wants_all or position is None or self.ids[position - 1] % 3 != 0
 
     def _is_alive(self, event: Delivery) -> bool:
         return self.log.head >= event.position and self.ids[event.position - 1] == event.id.int
