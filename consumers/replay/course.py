@@ -15,7 +15,6 @@ anew: that is listed with the dead letters, and no part of the job any more.
 from collections.abc import Sequence
 from functools import partial
 
-import anyio
 from msgspec import Struct
 
 from consumers.errors import EventStoreError, GroupNotFound, PlanChanged, ReplayNotFound, ReplayRunning
@@ -33,7 +32,7 @@ from eventstore.jobs import Job, WrongState
 from eventstore.store import EventStore
 from infrastructure.tasks import to_the_end, together
 
-BEGIN_SECONDS = 10.0
+BEGIN_TRIES = 50
 
 
 class Replay(Struct, frozen=True):
@@ -184,27 +183,32 @@ def _check(drawn: ReplayPlan, *, skip: bool) -> None:
 
 
 async def _begin(store: EventStore, drawn: ReplayPlan, who: str, why: str | None) -> Job:
-    """The job, if no other replay of the group is under way. One that is over by what is stored is ended first."""
-    with anyio.fail_after(BEGIN_SECONDS):
-        while True:
-            unended, version = await job_records.unended(store, KIND)
-            ended_one = False
-            for job in unended:
-                if About.of(job.about).group != drawn.group:
-                    continue
-                replay = await settle(store, job)
-                if replay.job.ended_at is None:
-                    about = replay.about
-                    raise ReplayRunning(drawn.group, job.id, len(replay.moved), len(about.concerned))
-                ended_one = True
-            if ended_one:
-                continue
-            try:
-                about_it = drawn.about.pack()
-                job_id = await job_records.begin(store, KIND, who, why, drawn.events, about_it, expected=version)
-            except WrongExpectedVersion:  # another job has begun or ended
-                continue
-            return await jobs.get_job(store, job_id)
+    """The job, if no other replay of the group is under way."""
+    for _ in range(BEGIN_TRIES):
+        version = await _refuse_another(store, drawn.group)
+        try:
+            job_id = await job_records.begin(store, KIND, who, why, drawn.events, drawn.about.pack(), expected=version)
+        except WrongExpectedVersion:  # another job has begun or ended: look again
+            continue
+        return await jobs.get_job(store, job_id)
+    raise WrongState(
+        f"other jobs have begun or ended {BEGIN_TRIES} times while this one was to begin",
+        remedy="again, when less is going on: eventstore jobs",
+    )
+
+
+async def _refuse_another(store: EventStore, group: str) -> int:
+    """The version of all jobs up to which there is no replay of the group that has not ended. One that is over by what
+    is stored of the group is ended here."""
+    while True:
+        unended, version = await job_records.unended(store, KIND)
+        ours = [job for job in unended if About.of(job.about).group == group]
+        for job in ours:
+            replay = await settle(store, job)
+            if replay.job.ended_at is None:
+                raise ReplayRunning(group, job.id, len(replay.moved), len(replay.about.concerned))
+        if not ours:
+            return version
 
 
 # ---- how it is moved ----

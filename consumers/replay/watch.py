@@ -3,7 +3,7 @@
 import anyio
 import structlog
 
-from consumers.errors import EventStoreError
+from consumers.errors import EventStoreError, ReplayNotFound
 from consumers.member import Member
 from consumers.replay.course import get_replay, settle
 from eventstore.store import EventStore
@@ -24,6 +24,8 @@ async def look_after(store: EventStore, member: Member) -> None:
         for replay_id in member.replays - over:
             try:
                 replay = await settle(store, (await get_replay(store, replay_id)).job)
+            except ReplayNotFound:  # a failover has lost its beginning: there is no job to tell of
+                over.add(replay_id)
             except EventStoreError as error:
                 logger.warning("replay_not_looked_after", group=member.group, replay=replay_id, why=str(error))
             else:

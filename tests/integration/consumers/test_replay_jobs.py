@@ -262,9 +262,13 @@ async def test_a_group_that_is_deleted_takes_its_replay_along(store: EventStore)
 async def test_what_is_no_replay_is_not_found(store: EventStore) -> None:
     async with jobs.running(store, "import", "ada") as job:
         for wrong in (job.id, "0199f2c4"):
-            for call in (replay.get_replay, replay.cancel, replay.resume):
+            for call in (
+                replay.get_replay(store, wrong),
+                replay.cancel(store, wrong, who="ada"),
+                replay.resume(store, wrong, who="ada"),
+            ):
                 with pytest.raises(ReplayNotFound):
-                    await (call(store, wrong) if call is replay.get_replay else call(store, wrong, who="ada"))
+                    await call
 
 
 async def test_where_there_is_nothing_to_replay_nothing_is_begun(store: EventStore) -> None:
