@@ -163,6 +163,11 @@ class Holder:
     def wants_events(self) -> bool:
         return self._detached.wants_events
 
+    @property
+    def has_priorities(self) -> bool:
+        """Whether an event of the main pass has another one than NORMAL, so that all that was read should be fed."""
+        return self._lanes.has_priorities
+
     def want_again(self, stream: str) -> None:
         """The events that were wanted could not be read."""
         self._detached.want(stream)

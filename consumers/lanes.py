@@ -31,6 +31,11 @@ class Lanes:
     def __contains__(self, stream: str) -> bool:
         return stream in self._following
 
+    @property
+    def has_priorities(self) -> bool:
+        """Whether any lane has an event of another class than NORMAL."""
+        return bool(self._counts)
+
     def add(self, event: Delivery) -> None:
         """An event behind all others of its stream."""
         stream = event.stream

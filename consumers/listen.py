@@ -68,7 +68,7 @@ class Listener:
 
     async def _call(self, owned: Sequence[Owned]) -> "Reply":
         watched = {each.keys.bell: each.bell for each in owned}
-        watched |= {each.keys.log: each.last_id for each in owned if each.at_head}
+        watched |= {each.keys.log: each.reading.last_id for each in owned if each.reading.at_head}
         block: Command = ("XREAD", "COUNT", EVENTS_PER_CALL, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS")
         return await self._log.redis.block(
             owned[0].keys.log, *block, *watched, *watched.values(), seconds=BLOCK_SECONDS
@@ -80,7 +80,7 @@ class Listener:
         for key, entries in reply or ():
             name = key.decode()
             if name in by_log:
-                by_log[name].heard(entries, all_of_them=len(entries) < EVENTS_PER_CALL)
+                by_log[name].reading.heard(entries, all_of_them=len(entries) < EVENTS_PER_CALL)
             elif by_bell[name].is_alive:
                 await self._ring(by_bell[name], entries[-1][0].decode())
 

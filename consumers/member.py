@@ -283,7 +283,8 @@ class Member:
                 if is_time:
                     owned.resume()
                 if owned.holder.wants_events:  # while handlers take long, nobody else says so
-                    owned.turn_over()
+                    owned.reading.turn_over()
+                owned.reading.unpack_old()
                 if owned.holds_back or (self._workers.breaker.is_open and self._workers.breaker.may_take):
                     self._workers.ready(owned)
                 due_ms = owned.holder.next_due_ms

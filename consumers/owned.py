@@ -1,7 +1,6 @@
 """One partition whose lease this member has: reads on, hands out work, commits, and ends with the lease.
 
-reading    pages, while the window has room and the log has more; else the listener (listen.py) brings what is new
-lanes      events of detached streams, through their index, when their lane comes to them
+reading    what comes into memory, and when (reading.py)
 committing one call at a time, repeated unchanged until its outcome is known or the lease is lost
 
 ends by    what happens then
@@ -10,9 +9,8 @@ loss       everything in memory is dropped; what is in hands is interrupted, and
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 
 import anyio
 import structlog
@@ -25,27 +23,16 @@ from consumers.holder import Holder
 from consumers.keys import GroupKeys
 from consumers.lease import Lease, now
 from consumers.lease_calls import release
-from consumers.look import first_failure, look
+from consumers.look import look
 from consumers.outcome import Failed
 from consumers.pace import Pace
+from consumers.reading import Reading
 from consumers.state import Commit, Committed, Effect, Outgoing
-from consumers.urgent import urgent_beyond
-from eventstore.entries import Run
-from eventstore.epochs import Chain, epoch_at, parse
 from eventstore.log import Log
-from eventstore.pages import partition_page, stream_page
-from eventstore.spans import NO_BOUND
-from infrastructure.tasks import together
 
-WINDOW_EVENTS = 1_024
-WINDOW_BYTES = 8 << 20
-LANE_EVENTS = 64
-LANES_AT_ONCE = 16
 LINGER_SECONDS = 0.005
 """Between two commits of a partition that is busy: what is finished meanwhile goes into the second."""
-LOOK_FOR_URGENT_SECONDS = 0.05
 LAST_COMMIT_SECONDS = 2.0
-OTHER_EPOCH = "the log goes on in another epoch"
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 1.0
 
 logger = structlog.get_logger(__name__)
@@ -76,21 +63,25 @@ class Owned:
     ) -> None:
         self.keys, self.holder, self.lease = keys, holder, lease
         self.bell = bell
-        self.at_head = False
         self.in_hands = 0
-        self.first_failed_us: dict[str, int] = {}
-        """Of streams whose next event has failed, by this member's knowledge: when it did so first."""
         self.lost: str | None = None
         self.draining = False
-        self._log, self._deliveries = log, deliveries
-        self._chain: Chain = parse(epochs)
-        self._on_ready, self._on_head, self._on_out = on_ready, on_head, on_out
+        self.reading = Reading(
+            log,
+            keys,
+            holder,
+            deliveries,
+            epochs,
+            on_fed=self._fed,
+            on_head=lambda: on_head(self),
+            on_lost=self.lose,
+        )
+        self.first_failed_us = self.reading.first_failed_us
+        self._log = log
+        self._on_ready, self._on_out = on_ready, on_out
         self._on_refused = on_refused
         self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
         self._finished = asyncio.Event()  # something may be committed
-        self._room = asyncio.Event()  # something may be read
-        self._behind = asyncio.Event()  # there is more in the log than was read
-        self._lanes = asyncio.Event()  # a lane wants events
         self._idle = asyncio.Event()  # nothing is in hands, and nothing waits to be committed
         self._scope = anyio.CancelScope()
 
@@ -106,27 +97,20 @@ class Owned:
         return self.lost is None
 
     @property
-    def last_id(self) -> str:
-        """Id of the last entry that the main pass has read."""
-        position = self.holder.cursor
-        return f"{epoch_at(self._chain, position)}-{position}"
-
-    @property
     def is_paused(self) -> bool:
         return bool(self.lease.paused)
 
     async def run(self) -> None:
         """Until it is drained or lost. Raises EventsMissing, LogDamaged, GroupNotFound: what no repetition mends."""
-        self._room.set()
         self._finished.set()
         with self._scope:
             async with anyio.create_task_group() as tasks:
-                for loop in (self._read_on, self._read_lanes, self._pull_on, self._commit_on):
+                for loop in (self.reading.read_on, self.reading.read_lanes, self.reading.pull_on, self._commit_on):
                     tasks.start_soon(self._guarded, loop)
 
     async def drain(self, grace_seconds: float, interrupt: Callable[["Owned"], None]) -> None:
         """Ends in good order: what is in hands has `grace_seconds`, then it is interrupted. Gives the lease back."""
-        self.draining = True
+        self.draining = self.reading.is_ending = True
         with anyio.move_on_after(grace_seconds):
             await self._emptied()
         interrupt(self)
@@ -162,11 +146,13 @@ class Owned:
         lease = self.lease
         if self.draining or lease.paused or self.lost is not None or (now() >= lease.until and not self.is_alive):
             return None
-        event = (self.holder if self._held_back is None else self._held_back).take(self._server_ms)
-        if event is None:
-            self.turn_over()
-        else:
-            self.in_hands += 1
+        source = self.holder if self._held_back is None else self._held_back
+        while (event := source.take(self._server_ms)) is None:
+            if self._held_back or not self.reading.unpack():
+                self.reading.turn_over()
+                return None
+            self._finished.set()  # nobody may want what was unpacked
+        self.in_hands += 1
         return event
 
     @property
@@ -181,13 +167,6 @@ class Owned:
                 self.first_failed_us.pop(event.stream, None)
             self.holder.succeeded(event, out, effects)
             self._finished.set()
-
-    def turn_over(self) -> None:
-        """Somebody has taken what there was, or has taken for long."""
-        if self.holder.in_memory <= WINDOW_EVENTS // 2:
-            self._room.set()
-        if self.holder.wants_events:
-            self._lanes.set()
 
     def _server_ms(self) -> int:
         return self.lease.server_ms
@@ -208,9 +187,12 @@ class Owned:
         self.in_hands -= 1
         if self.lost is None:
             note()
-            self._finished.set()
-            self._room.set()
-            self._on_ready(self)
+            self._fed()
+            self.reading.turn_over()
+
+    def _fed(self) -> None:
+        self._finished.set()
+        self._on_ready(self)
 
     def detach(self, event: Delivery) -> None:
         """Its handler is slow: the rest goes on without its stream."""
@@ -222,25 +204,7 @@ class Owned:
         self.holder.resume()
         self._on_ready(self)
 
-    # ---- reading ----
-
-    def heard(self, entries: Sequence[tuple[bytes, Sequence[bytes]]], *, all_of_them: bool) -> None:
-        """What the listener has read behind the head that was known. If it does not follow, pages tell what is so."""
-        epoch = self._chain[-1].epoch if self._chain else 0
-        following = self.holder.cursor + 1
-        ids = [entry_id.split(b"-") for entry_id, _ in entries]
-        expected = [(epoch, position) for position in range(following, following + len(ids))]
-        if not self.at_head or [(int(e), int(p)) for e, p in ids] != expected or not all_of_them:
-            self._look_again()
-            return
-        self._feed([Run(epoch, following, 1, [fields[1] for _, fields in entries])], following + len(ids) - 1)
-        if self.holder.in_memory > WINDOW_EVENTS // 2:
-            self._look_again()
-
-    def _look_again(self) -> None:
-        self.at_head = False
-        self._behind.set()
-        self._room.set()
+    # ---- the bell ----
 
     async def rung(self, entry_id: str) -> None:
         """The bell has been rung: somebody gives orders, has paused the group or taken the lease."""
@@ -254,101 +218,13 @@ class Owned:
         self._finished.set()
         self._on_ready(self)
 
-    async def _read_on(self) -> None:
-        bound = NO_BOUND
-        while True:
-            await self._room.wait()
-            self._room.clear()
-            while not self.draining and not self.at_head and self.holder.in_memory <= WINDOW_EVENTS // 2:
-                page = await partition_page(
-                    self._log,
-                    self.partition,
-                    self.holder.cursor + 1,
-                    events=WINDOW_EVENTS,
-                    size=WINDOW_BYTES,
-                    known=self._chain,
-                    bound=bound,
-                )
-                bound = page.bound
-                if page.epochs is not None and not self._follows(parse(page.epochs)):
-                    self.lose(OTHER_EPOCH)
-                    return
-                if page.head < self.holder.cursor:
-                    self.lose("the log has lost events")
-                    return
-                read_up_to = page.entries.last_position if len(page.entries) else self.holder.cursor
-                self.at_head = read_up_to == page.head
-                self._feed(page.entries.runs, read_up_to)
-                if self.at_head:
-                    self._on_head(self)
-
-    def _follows(self, chain: Chain) -> bool:
-        """Whether nothing is new but the epoch of this lease."""
-        if chain[:-1] == self._chain and chain and self.holder.begin_epoch(chain[-1]):
-            self._chain = chain
-        return self._chain == chain
-
-    def _feed(self, runs: Sequence[Run], read_up_to: int) -> None:
-        self.holder.feed(self._deliveries.of(self.partition, runs), read_up_to)
-        self._finished.set()
-        self._on_ready(self)
-
-    async def _read_lanes(self) -> None:
-        while True:
-            await self._lanes.wait()
-            self._lanes.clear()
-            while wanting := self.holder.wanting(LANES_AT_ONCE):
-                await together([partial(self._read_lane, stream, version) for stream, version in wanting])
-                self._on_ready(self)
-
-    async def _read_lane(self, stream: str, version: int) -> None:
-        try:
-            found = await stream_page(
-                self._log,
-                stream,
-                self.partition,
-                version,
-                0,
-                backwards=False,
-                events=LANE_EVENTS,
-                size=WINDOW_BYTES // LANES_AT_ONCE,
-                known=self._chain,
-            )
-        except EventStoreError:
-            self.holder.want_again(stream)
-            raise
-        if found.page.epochs is not None and not self._follows(parse(found.page.epochs)):
-            self.lose(OTHER_EPOCH)
-            return
-        if self.holder.is_failing(stream) and stream not in self.first_failed_us:
-            self.first_failed_us[stream] = await first_failure(self._log, self.keys, stream)
-        self.holder.read(stream, [self._deliveries.one(entry) for entry in found.page.entries], found.version)
-
-    async def _pull_on(self) -> None:
-        """While there is more in the log than in the window, what is urgent comes forward."""
-        after, looked_up_to = self.last_id, self.holder.cursor
-        while True:
-            if self.at_head:
-                self._behind.clear()
-                await self._behind.wait()
-            await anyio.sleep(LOOK_FOR_URGENT_SECONDS)
-            read_up_to = self.holder.cursor
-            if looked_up_to < read_up_to:
-                after, looked_up_to = self.last_id, read_up_to
-            found, last = await urgent_beyond(self._log, self.partition, after, read_up_to, self._deliveries)
-            pulled = [self.holder.pull(each) for each in found]
-            if all(pulled):
-                after, looked_up_to = last, int(last.partition("-")[2])
-            if any(pulled):
-                self._on_ready(self)
-
     # ---- committing ----
 
     async def _commit_on(self) -> None:
         while True:
             await self._finished.wait()
             self._finished.clear()
-            self.turn_over()
+            self.reading.turn_over()
             self.holder.obey()
             while call := self.holder.prepare():
                 reply = await self._committed(call)
@@ -356,7 +232,7 @@ class Owned:
                 self.lease.paused = reply.paused
                 if call.out:
                     self._on_out(self.partition)
-                self._room.set()
+                self.reading.turn_over()
                 self._on_ready(self)
                 if not self.draining:
                     await anyio.sleep(LINGER_SECONDS)
@@ -388,7 +264,7 @@ class Owned:
                 self.lose(error.why)
             except Unavailable as error:
                 logger.warning("read_repeated", group=self.keys.group, partition=self.partition, why=str(error))
-                self._look_again()
-                self._lanes.set()
+                self.reading.look_again()
+                self.reading.look_at_lanes()
                 await anyio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)

@@ -119,7 +119,7 @@ class Workers:
                 await self._handle(hands, owned, event)
                 handled += 1
                 if handled % EVENTS_PER_TURN == 0:
-                    owned.turn_over()
+                    owned.reading.turn_over()
                     await asyncio.sleep(0)
                 if hands.began_at >= turn_ends_at and len(self._ready) > 1:
                     break
