@@ -54,6 +54,19 @@ def group_keys(keys: Keys, group: str, partition: int) -> GroupKeys:
     )
 
 
+def groups_pattern(keys: Keys, partition: int | None) -> str:
+    """Matches the keys of all groups in a partition, or with None in all of them, for SCAN; and a few others."""
+    if partition is None:
+        return f"{keys.stem(0).rpartition('{')[0]}{{*}}:g:*"
+    return _control(keys, "*", partition)
+
+
+def group_of(keys: Keys, key: str) -> str | None:
+    """The group that a key belongs to, if it belongs to one."""
+    stem, _, rest = key.partition("}:g:")
+    return rest.partition(":")[0] if rest and f"{stem}}}:" in keys.stems else None
+
+
 def home_of(group: str, partitions: int) -> int:
     """The partition in whose slot the members of a group are listed."""
     return partition_of(group, partitions)

@@ -7,6 +7,7 @@ old, or that two members see differently for a moment, costs a detour and never 
 """
 
 import os
+import re
 import secrets
 import socket
 from functools import cache
@@ -27,6 +28,7 @@ from infrastructure.patience import answer, replies
 
 TTL_SECONDS = 10.0
 """How long a member counts as alive after a heartbeat: as long as a lease."""
+_VALUE = re.compile(rb"(\d+) (\d+) (.*)", re.DOTALL)
 _heartbeat = lua.load("consumers", "heartbeat")
 _leave = lua.load("consumers", "leave")
 
@@ -91,8 +93,8 @@ class Members:
         )
         now_ms = int(seconds) * 1_000 + int(microseconds) // 1_000
         found = []
-        for value in filter(None, stored[1::2]):
-            seen_ms, ttl_ms, said = value.split(b" ", 2)
+        for value in filter(None, map(_VALUE.fullmatch, stored[1::2])):  # the heartbeat passes over others, too
+            seen_ms, ttl_ms, said = value.groups()
             if abs(now_ms - int(seen_ms)) <= int(ttl_ms):
                 found.append(self._read(said))
         return sorted(found, key=lambda each: each.id)

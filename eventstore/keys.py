@@ -9,6 +9,7 @@ class Keys:
     def __init__(self, prefix: str, partitions: int) -> None:
         self.log = log_key(prefix)
         self._stems = tuple(f"{prefix}:{{{tag}}}:" for tag in hash_tags(partitions))
+        self.stems = frozenset(self._stems)
 
     def stem(self, partition: int) -> str:
         """What every key of a partition begins with: it decides the slot."""

@@ -12,6 +12,7 @@ from consumers import groups, replay
 from consumers.groups import GroupPartitionShape, GroupShape, MemberShape, PausedShape
 from consumers.replay.plan import KIND as REPLAY
 from consumers.start import Start
+from consumers.verify import check_groups
 from eventstore import audit, jobs, transfer, wire
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent
@@ -24,7 +25,7 @@ from eventstore.read import Order
 from eventstore.store import EventStore
 from eventstore.subscribe import Subscription
 from eventstore.transfer import Imported, OnProgress
-from eventstore.verify import Finding, verify
+from eventstore.verify import CHECKS, Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
 from gateway.errors import StreamNotFound
 from gateway.letters import (
@@ -299,7 +300,7 @@ async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Findi
     async def told(done: int, total: int) -> None:
         on_progress(done, total)
 
-    return await verify(store.log, told)
+    return await verify(store.log, told, [*CHECKS, check_groups])
 
 
 async def check_server(settings: Settings) -> list[Check]:

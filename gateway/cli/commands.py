@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Is it well": (
         Command("config", "config", "Show every setting and where it comes from"),
         Command("doctor", "doctor", "Check the server; exit 1 if anything fails"),
-        Command("verify", "verify", "Check the log against its invariants"),
+        Command("verify", "verify", "Check the log and its groups against their invariants"),
         Command("bench", "bench", "Measure appends and reads on this server"),
         Command("completion", "completion", "Print the completion script of a shell"),
     ),

@@ -6,8 +6,9 @@ from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.session import Column, Session, count
 
 NOTES = """\
-Reads the whole log once, and may run beside writers. Exit code 1: something
-is wrong, and what is said of it.
+Reads the whole log once, and what is stored of its consumer groups; writers
+and workers may go on beside it. Exit code 1: something is wrong, and what is
+said of it.
 
 Example:
 
@@ -18,7 +19,7 @@ app = App(name="verify", help_epilogue=NOTES, help_format="plaintext")
 
 @app.default
 async def verify(*, flags: ServerFlags = SERVER) -> int:
-    """Check the log against its invariants."""
+    """Check the log and its groups against their invariants."""
     from gateway import actions
 
     session = Session(flags)

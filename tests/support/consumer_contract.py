@@ -13,8 +13,9 @@ from consumers.context import Context
 from consumers.dead_letters import retry
 from consumers.groups import describe_group, pause_group, resume_group
 from consumers.retry import Fixed, Immediate
+from consumers.verify import check_groups
 from eventstore import EventStore, RecordedEvent
-from eventstore.verify import verify
+from eventstore.verify import CHECKS, verify
 from tests.support.letters import pending, until_listed
 from tests.support.running import counted, owners, running, until_lag
 from tests.support.servers import tries, until
@@ -178,7 +179,7 @@ CONTRACT: tuple[Promise, ...] = (
 async def holds(promise: Promise, store: EventStore) -> None:
     """The promise, and the invariants of the log afterwards."""
     await promise(store)
-    assert await verify(store.log) == []
+    assert await verify(store.log, checks=[*CHECKS, check_groups]) == []
 
 
 async def _fill(store: EventStore, streams: int, events: int) -> None:

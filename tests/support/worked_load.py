@@ -10,9 +10,10 @@ import anyio
 
 from consumers.groups import describe_group
 from consumers.keys import group_keys
+from consumers.verify import check_groups
 from eventstore import DurabilityNotReached, EventStore, NewEvent, OutcomeUnknown, RecordedEvent, Unavailable
 from eventstore.partitions import partition_of
-from eventstore.verify import verify
+from eventstore.verify import CHECKS, verify
 from tests.support.consumer_worker import COUNTS, GROUP, Note, Work
 from tests.support.running import counted
 from tests.support.servers import Server, tries, until
@@ -73,7 +74,7 @@ class WorkedLoad:
         ended = {(note.stream, note.version) for note in notes if note.what == "ended"}
         assert {(event.stream, event.version) for event in events} <= ended
         assert _echoes(events) == {stream: n for stream, n in versions.items() if stream.startswith("echo-")}
-        assert await verify(self.store.log) == []
+        assert await verify(self.store.log, checks=[*CHECKS, check_groups]) == []
         return len(set(self.acknowledged) - {event.id for event in events})
 
     async def _until_handled(self) -> None:

@@ -145,6 +145,8 @@ async def test_what_is_no_member_is_named(store: EventStore) -> None:
     await members.heartbeat(ADA)
     listed = members_key(store.log.keys, "mailer", store.log.partitions)
     stored: bytes = await store.log.redis.execute(listed, "HGET", listed, ADA.id)
+    await store.log.redis.execute(listed, "HSET", listed, "stranger", "no member at all")
+    assert await members.live() == await members.heartbeat(ADA) == [ADA], "which is passed over"
     await store.log.redis.execute(listed, "HSET", listed, ADA.id, stored.replace(b"host-1", b'"'))
     with pytest.raises(LogDamaged, match="has a member that says"):
         await members.live()

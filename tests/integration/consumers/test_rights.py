@@ -7,9 +7,12 @@ import pytest
 from msgspec import Struct
 
 from consumers.creation import ensure_group
+from consumers.groups import list_groups
 from consumers.rights import check_rights
 from consumers.start import Start
-from eventstore import Unavailable
+from consumers.verify import check_groups
+from eventstore import EventStore, Unavailable
+from eventstore.verify import CHECKS, verify
 from infrastructure.secrets import Secret
 from infrastructure.settings import RedisSettings
 from tests.support.every_server import EVERY, Promised
@@ -29,10 +32,10 @@ class Machine(Struct):
     server: Server
     waitaof: bool
 
-    def as_worker(self, *changes: str) -> RedisSettings:
+    def as_worker(self, *changes: str, name: str = "worker") -> RedisSettings:
         """The user as the reference makes it, with a few changes."""
-        self.server.admin("ACL", "SETUSER", "worker", "reset", *rights_of("worker", waitaof=self.waitaof), *changes)
-        return RedisSettings(host="127.0.0.1", port=self.server.port, username="worker", password=Secret("password"))
+        self.server.admin("ACL", "SETUSER", name, "reset", *rights_of(name, waitaof=self.waitaof), *changes)
+        return RedisSettings(host="127.0.0.1", port=self.server.port, username=name, password=Secret("password"))
 
     def of_groups(self) -> list[str]:
         """The commands that a worker needs and one who only appends does not."""
@@ -72,12 +75,33 @@ async def test_without_any_one_of_them_it_is_named_before_anything_is_written(ma
     silent = []
     for command in commands:
         async with open_store(machine.as_worker(f"-{command}"), partitions=1) as store:
-            try:
-                await ensure_group(store.log, "g", Start("earliest"))
-                silent.append(command)
-            except Unavailable as error:
-                assert error.reason == "permission"
-                assert command.partition("|")[0] in f"{error}{error.remedy}".lower(), command
-                assert machine.server.admin("KEYS", "*:g:g*") == []
+            refused = await refusal_of(store)
+        if refused is None:
+            silent.append(command)
+        else:
+            assert refused.reason == "permission"
+            assert command.partition("|")[0] in f"{refused}{refused.remedy}".lower(), command
+            assert machine.server.admin("KEYS", "*:g:g*") == []
         machine.server.admin("FLUSHALL")
-    assert silent == ["xinfo|groups"], "which only a list of all groups wants"
+    assert silent == ["xinfo|groups", "xpending", "zrange", "hkeys"], "which only who looks at groups wants"
+
+
+async def refusal_of(store: EventStore) -> Unavailable | None:
+    """Why a group cannot be made; None if it can."""
+    try:
+        await ensure_group(store.log, "g", Start("earliest"))
+    except Unavailable as error:
+        return error
+    return None
+
+
+async def test_a_reader_looks_at_groups_and_verifies_them(machine: Machine) -> None:
+    async with open_store(machine.as_worker(), partitions=1) as store:
+        await fill(store, "order-1", 6)
+        await ensure_group(store.log, "g", Start("earliest"))
+    async with open_store(machine.as_worker(name="reader"), partitions=1, read_only=True) as store:
+        assert [(group.group, group.lag) for group in await list_groups(store)] == [("g", 6)]
+        assert await verify(store.log, checks=[*CHECKS, check_groups]) == []
+    async with open_store(machine.as_worker("-zrange", name="reader"), partitions=1, read_only=True) as store:
+        with pytest.raises(Unavailable, match=r"can't run this command|zrange"):  # which is no damage
+            await verify(store.log, checks=[check_groups])
