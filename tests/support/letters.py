@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import anyio
 from msgspec import Struct
 
 from consumers.consumer import Consumer, consumer
@@ -13,6 +13,7 @@ from consumers.errors import GroupNotFound
 from consumers.keys import group_keys
 from consumers.retry import Park, Policy
 from eventstore import EventStore, RecordedEvent, StreamAppend, audit
+from infrastructure.tasks import together
 from tests.support.running import running
 from tests.support.servers import tries
 
@@ -78,9 +79,7 @@ async def park(
     """The first event of each of these streams fails and is parked; nobody runs afterwards. Beside each there is an
     event that does not fail, or the group would be paused for an outage."""
     shop = Shop(lambda event: _is_unpaid(event) and declines(event))
-    async with anyio.create_task_group() as tasks:
-        for stream in streams:
-            tasks.start_soon(_append, store, stream, events)
+    await together([partial(_append, store, stream, events) for stream in streams])
     async with running(store, shop.charging(group)):
         await until_listed(store, len(streams), group)
 
