@@ -166,7 +166,7 @@ async def _behind(log: Log, keys: GroupKeys, offset: str, now_us: int) -> float:
 async def _oldest(log: Log, keys: GroupKeys) -> int | None:
     cursor, oldest = b"0", None
     while True:
-        cursor, found = await ask(log, _oldest_parked, [keys.errors], [cursor, FAILURES_AT_ONCE])
+        cursor, found = await ask(log, _oldest_parked, [keys.errors, keys.detached], [cursor, FAILURES_AT_ONCE])
         if found is not None:
             oldest = min(int(found), oldest or int(found))
         if cursor == b"0":

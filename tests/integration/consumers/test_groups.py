@@ -194,7 +194,7 @@ async def test_failures_are_counted_and_the_oldest_dead_letter_is_found(store: E
         text = '"failed_us":1,"parked":true'  # within a message it tells nothing
         failures[event.stream] = failure_of(event, failed_us, parked=True, message=text)
     rows[retrying.stream] = Row(1, RowState.RETRYING, 3, 9_999, 0, f"{retrying.epoch}-{retrying.position}")
-    failures[retrying.stream] = failure_of(retrying, 5, parked=False)
+    failures[retrying.stream] = failure_of(retrying, 5, parked=True)  # it is retried by order
     place = (events[-1].epoch, events[-1].position)
     await commit(store.log, keys_of(store, partition), Commit(token, 1, place, rows, failures))
     shape = await describe_group(store, GROUP)
