@@ -137,6 +137,18 @@ def test_a_group_with_a_member_is_deleted_by_force_alone(filled: Command, server
     assert filled.ok("verify").code == 0
 
 
+def test_verify_finds_what_a_stranger_did_to_a_group(filled: Command, server: Server) -> None:
+    anyio.run(worked, filled, server)
+    assert filled.ok("verify").code == 0
+    (rows,) = [key for key in server.admin("KEYS", "*:g:mailer:detached") if server.admin("HLEN", key) > 1]
+    server.admin("ZADD", rows.replace(b":detached", b":due"), 5, "order-42")
+    done = filled.run("--json", "verify")
+    assert done.code == 1
+    (found,) = done.items
+    assert (found["invariant"], found["where"]) == (6, "group mailer, order-42")
+    assert "ZREM" in found["detail"]
+
+
 def test_a_name_that_is_nearly_right_is_guessed(filled: Command) -> None:
     wrong = filled.run("groups", "mialer")
     assert wrong.code == 4
