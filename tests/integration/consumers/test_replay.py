@@ -13,10 +13,12 @@ from consumers.dead_letters import retry
 from consumers.keys import group_keys
 from eventstore import EventStore, Metadata, RecordedEvent
 from eventstore.wire import rfc3339
+from infrastructure.secrets import SecretUrl
+from infrastructure.settings import RedisSettings
 from tests.support.letters import until_listed
 from tests.support.replays import Seen, executed, planned, until_lag_is, until_over
 from tests.support.running import control, lag, running
-from tests.support.servers import Server, redis_server, tries, until
+from tests.support.servers import Server, redis_cluster, redis_server, tries, until
 from tests.support.stores import Noted, forget_ids, open_store
 
 pytestmark = pytest.mark.anyio
@@ -375,3 +377,19 @@ async def test_a_handler_that_emits_does_so_once_for_each_replay_whatever_is_rep
             await _until_paid(store, 20 * times)
     ids = [event.id async for event in store.read_all()]
     assert len(set(ids)) == len(ids)
+
+
+async def test_on_a_cluster_a_group_goes_back_in_each_partition() -> None:
+    seen = Seen()
+    async with redis_cluster() as nodes:
+        settings = RedisSettings(url=SecretUrl(nodes[0].url), cluster=True)
+        async with open_store(settings, partitions=6) as store, running(store, seen.consumer()):
+            await fill(store, 12, 5)
+            await until(lambda: len(seen.calls) == 60)
+            await until_lag_is(store, 0)
+            begun = await executed(store, "earliest")
+            assert begun.moved == tuple(range(6))
+            assert (await until_over(store, begun.job.id)).job.state == "done"
+            begun = await executed(store, "order-3@2", rate=2.0)
+            assert (await replay.cancel(store, begun.job.id, who="ada")).job.state == "cancelled"
+    assert {(s, v) for s, v, was in seen.calls if was} >= {(f"order-{i}", v) for i in range(12) for v in range(1, 6)}
