@@ -13,7 +13,7 @@ stored (`reattaches` in rows.lua); here is what the holder of the lease knows.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
 
@@ -23,9 +23,12 @@ from msgspec.structs import replace
 from consumers.deliveries import Delivery
 from consumers.state import Order, Row, RowState
 from consumers.turns import CLASSES, NORMAL, Turns
+from consumers.weights import Weights
 
 KEPT_EVENTS = 64
 """Of one lane in memory; what follows is read when it is needed."""
+KEPT_IN_ALL, KEPT_BYTES = 8_192, 8 << 20
+"""Of all lanes, and what their heavy events weigh. With so much, no more is read for lanes while others have events."""
 _FIRST_PATIENCE, _MOST_PATIENCE = 256, 65_536
 
 
@@ -58,7 +61,12 @@ class DetachedLane(Struct):
 class Detached:
     """The lanes by stream, the turns they get, and which of their rows changed since they were last sent."""
 
-    def __init__(self, rows: Mapping[str, Row]) -> None:
+    def __init__(self, rows: Mapping[str, Row], kept_in_all: int = KEPT_IN_ALL) -> None:
+        self.kept = 0
+        """Events in memory."""
+        self.weights = Weights()
+        self._kept_in_all = kept_in_all
+        self._is_empty_handed = False  # no lane that may run has events: some must be read, however full memory is
         self.lanes = {stream: DetachedLane(row, deque()) for stream, row in rows.items()}
         self.changed: set[str] = set()
         self._clean = {stream for stream, row in rows.items() if row.state is RowState.CLEAN}
@@ -87,6 +95,7 @@ class Detached:
                 lane.running = True
                 return lane.events[0]
             self._wanting.add(stream)
+        self._is_empty_handed = bool(self._wanting)
         return None
 
     def _wake_due(self, now_ms: int) -> None:
@@ -111,23 +120,41 @@ class Detached:
             self._wanting.add(stream)
 
     def wanting(self, most: int) -> list[tuple[str, int]]:
-        """Lanes whose events must be read: stream, and the version to begin with. Each is named once, until `read`."""
+        """Lanes whose events must be read: stream, and the version to begin with. Each is named once, until `read`.
+        None while memory is full, as long as there is a lane that may run and has events: these make room."""
+        if self._is_full(2) and not self._is_empty_handed:
+            return []
+        self._is_empty_handed = False
         chosen = [self._wanting.pop() for _ in range(min(most, len(self._wanting)))]
         return [(stream, self.lanes[stream].end) for stream in chosen if stream in self.lanes]
 
-    def read(self, stream: str, events: Sequence[Delivery], tail: int) -> None:
-        """What the index had from the version asked for, and the version of the stream at that moment."""
+    def read(self, stream: str, events: Sequence[Delivery], tail: int, sizes: Mapping[int, int] | None = None) -> None:
+        """What the index had from the version asked for, and the version of the stream at that moment; `sizes` of the
+        heavy ones by position. What there is no room for is read again."""
         lane = self.lanes.get(stream)
         if lane is None:
             return
         lane.tail = max(tail, lane.seen_version)
         for event in events:
-            if event.version == lane.end:
-                lane.events.append(event)
+            if event.version == lane.end and not (lane.events and self._is_full()):
+                self._keep(lane, event, (sizes or {}).get(event.position, 0))
         self._offer(stream, lane, due=True)
 
-    def pass_over(self, event: Delivery) -> None:
-        """The main pass has come to an event of a detached stream."""
+    def _is_full(self, parts: int = 1) -> bool:
+        """Of so many parts of memory, whether one is full."""
+        return parts * self.kept >= self._kept_in_all or parts * self.weights.bytes >= KEPT_BYTES
+
+    def _keep(self, lane: DetachedLane, event: Delivery, size: int) -> None:
+        lane.events.append(event)
+        self.kept += 1
+        self.weights.add(event.position, size)
+
+    def _forget(self, event: Delivery) -> int:
+        self.kept -= 1
+        return self.weights.drop(event.position)
+
+    def pass_over(self, event: Delivery, size: int = 0) -> None:
+        """The main pass has come to an event of a detached stream; `size` if it is a heavy one."""
         lane = self.lanes[event.stream]
         lane.seen_version, lane.seen_position = event.version, event.position
         if lane.tail != inf:
@@ -135,23 +162,28 @@ class Detached:
         if not lane.is_stored:  # from now on the offset may pass it, so the table must have it
             self._set(event.stream, lane, lane.row)
         is_clean = lane.row.state is RowState.CLEAN
-        if is_clean and event.version == lane.end and len(lane.events) < KEPT_EVENTS:
-            lane.events.append(event)
+        if is_clean and event.version == lane.end and len(lane.events) < KEPT_EVENTS and not self._is_full():
+            self._keep(lane, event, size)
         if is_clean:
             self._offer(event.stream, lane)
 
     # ---- what becomes of a row ----
 
-    def detach(self, stream: str, row: Row, events: Iterable[Delivery], *, running: bool, has_gaps: bool) -> None:
-        """A stream leaves the main pass with the events of it that were read there. `has_gaps`: some may have been left
-        out between them and behind them. A lane goes by versions, so it reads those again through the index."""
+    def detach(
+        self, stream: str, row: Row, events: Sequence[tuple[Delivery, int]], *, running: bool, has_gaps: bool
+    ) -> None:
+        """A stream leaves the main pass with the events of it that were read there, and what heavy ones weigh.
+        `has_gaps`: some may have been left out between them and behind them. A lane goes by versions, so it reads those
+        again through the index."""
         lane = DetachedLane(row, deque(), running=running)
-        for event in events:
-            lane.seen_version, lane.seen_position = event.version, event.position
-            if event.version == lane.end:
-                lane.events.append(event)
+        if events:
+            last, _ = events[-1]
+            lane.seen_version, lane.seen_position = last.version, last.position
         if not has_gaps:
             lane.tail = lane.seen_version
+        for event, size in events[:KEPT_EVENTS]:
+            if event.version == lane.end and not (lane.events and self._is_full()):
+                self._keep(lane, event, size)
         self.lanes[stream] = lane
         self._set(stream, lane, row)
 
@@ -179,7 +211,8 @@ class Detached:
         """Version `next` has failed: `row` is retrying or parked."""
         lane = self.lanes[stream]
         lane.running = False
-        lane.events.clear()  # ten thousand of them wait: what they wait for is read when it is due
+        while lane.events:  # ten thousand of them wait: what they wait for is read when it is due
+            self._forget(lane.events.popleft())
         self._set(stream, lane, row)
 
     def put_back(self, stream: str) -> None:
@@ -234,17 +267,18 @@ class Detached:
         lane = self.lanes[stream]
         lane.judged, lane.patience = offset, min(2 * lane.patience, _MOST_PATIENCE)
 
-    def leave(self, stream: str) -> DetachedLane:
-        """The stream has re-attached."""
+    def leave(self, stream: str) -> tuple[list[tuple[Delivery, int]], bool]:
+        """The stream has re-attached: its events in memory, what heavy ones weigh, and if the first is in hands."""
         self._clean.discard(stream)
         self._wanting.discard(stream)
-        return self.lanes.pop(stream)
+        lane = self.lanes.pop(stream)
+        return [(event, self._forget(event)) for event in lane.events], lane.running
 
     # ---- helpers ----
 
     def _next(self, stream: str, lane: DetachedLane) -> None:
         if lane.events:
-            lane.events.popleft()
+            self._forget(lane.events.popleft())
         self._set(stream, lane, Row(lane.row.next + 1, fin=lane.row.fin))
 
     def _set(self, stream: str, lane: DetachedLane, row: Row) -> None:

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from consumers.brought import Bringing, Brought
 from consumers.deliveries import Delivery
-from consumers.detached import Detached
+from consumers.detached import KEPT_IN_ALL, Detached
 from consumers.lanes import Lanes
 from consumers.scope import Scope
 from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token
@@ -28,6 +29,8 @@ from eventstore.epochs import EpochStart, epoch_at, parse
 BOUND = 10_000
 """Detached streams of a partition: with so many the main pass stands still, and nothing is dropped."""
 CANDIDATES_PER_COMMIT = 500
+AHEAD_EVENTS = 65_536
+"""How far the main pass may be ahead of the offset: what is finished there is handled again after a crash."""
 
 
 class Urgent(NamedTuple):
@@ -41,14 +44,6 @@ class Urgent(NamedTuple):
     of_class: int
 
 
-class _Brought(NamedTuple):
-    """What a finished event brings with it, until a commit has taken it."""
-
-    event: Delivery
-    out: tuple[Outgoing, ...]
-    effects: tuple[Effect, ...]
-
-
 class Holder:
     """One group's state in one partition, from acquiring the lease to losing it. `wanted` tells which events the group
     handles; None: all of them. `scope` is what the last replay wants of those that it had handled before."""
@@ -58,8 +53,9 @@ class Holder:
         stored: Stored,
         token: Token,
         wanted: Callable[[Delivery], bool] | None = None,
-        bound: int = BOUND,
+        bound: int | None = None,
         scope: Scope | None = None,
+        kept_in_all: int = KEPT_IN_ALL,
     ) -> None:
         self.token = token
         self.offset = stored.offset
@@ -68,21 +64,21 @@ class Holder:
         self.fin = stored.fin
         self.head = stored.head
         self._chain = parse(stored.epochs)
-        self._mute, self._wanted, self._bound = stored.mute, wanted, bound
+        self._mute, self._wanted, self._bound = stored.mute, wanted, BOUND if bound is None else bound
         self.job = "" if scope is None else scope.job
         """The replay that those events belong to which are replayed."""
         self._left_out = None if scope is None else scope.left_out
         self._number = 0
         self._lanes = Lanes()
-        self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows)
+        self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows, kept_in_all)
         self._rows = self._detached.lanes
         self._postponed: list[Delivery] = []
-        self._brought: list[_Brought] = []
+        self._bringing = Bringing()
         self._failures: dict[str, bytes] = {}
         self._orders = {order.id: order for order in stored.orders}
         self._taken: dict[str, bool] = {}
         self._sent: Commit | None = None
-        self._sent_with: list[_Brought] = []
+        self._sent_with: list[Brought] = []
         self._absent: set[str] = set()
         """Streams that have re-attached in the table, but whose lane goes on: the main pass, which has read beyond the
         offset, lacks events of them. Each commit has their rows, for it may move the offset beyond their next."""
@@ -96,28 +92,42 @@ class Holder:
         return len(self._lanes)
 
     @property
+    def bytes_in_memory(self) -> int:
+        """Of those of them that are large."""
+        return self._lanes.weights.bytes
+
+    def is_far_ahead(self, read_up_to: int) -> bool:
+        """Whether so much lies between there and the offset, or waits for it, that the main pass should read no
+        further: the offset stands still, or commits take long."""
+        return read_up_to - self.offset[1] > AHEAD_EVENTS or self._bringing.is_much
+
+    @property
     def rows(self) -> Mapping[str, Row]:
         return {stream: lane.row for stream, lane in self._rows.items()}
 
-    def feed(self, events: Iterable[Delivery], read_up_to: int) -> None:
+    def feed(self, events: Iterable[Delivery], read_up_to: int, sizes: Mapping[int, int] | None = None) -> None:
         """The events that follow those fed before, up to a position: some of them may have been left out because
-        nobody wants them."""
+        nobody wants them. `sizes` are those of the heavy ones."""
         rows, add, wanted, left_out, fin = self._rows, self._lanes.add, self._wanted, self._left_out, self.fin
         passed = fin if self._mute else 0
         for event in events:
             if rows and event.stream in rows:
-                self._detached.pass_over(event)
+                self._detached.pass_over(event, sizes.get(event.position, 0) if sizes else 0)
             elif (
                 event.position > passed
                 and (wanted is None or wanted(event))
                 and (left_out is None or event.position > fin or not left_out(event))
             ):
                 add(event)
+        if sizes:
+            self._lanes.weigh(sizes)
         self.cursor = read_up_to
         self.head = max(self.head, read_up_to)
 
     def take(self, now_ms: Callable[[], int]) -> Delivery | None:
         """The next event that may be handled; its stream then waits until the outcome is told."""
+        if self._bringing.is_laden:
+            return None
         if not self._rows:
             return self._lanes.take()
         self._turn_of_detached = not self._turn_of_detached
@@ -172,15 +182,17 @@ class Holder:
         """The events that were wanted could not be read."""
         self._detached.want(stream)
 
-    def read(self, stream: str, events: Sequence[Delivery], version: int) -> None:
-        """The events from the version that was wanted, and the version of the stream then."""
-        self._detached.read(stream, events, version)
+    def read(
+        self, stream: str, events: Sequence[Delivery], version: int, sizes: Mapping[int, int] | None = None
+    ) -> None:
+        """The events from the version that was wanted, and the version of the stream then; `sizes` of heavy ones."""
+        self._detached.read(stream, events, version, sizes)
 
     # ---- outcomes ----
 
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         if out or effects:
-            self._brought.append(_Brought(event, out, effects))
+            self._bringing.add(Brought(event, out, effects))
         if event.stream in self._rows:
             self._detached.advance(event)
         else:
@@ -266,7 +278,7 @@ class Holder:
         offset = self._new_offset()
         changed = self._detached.changed
         streams = {*changed, *self._candidates(offset)}
-        brought = self._taken_along(offset)
+        brought = self._bringing.taken_along(lambda event: event.stream in self._rows or event.position <= offset)
         if offset == self.offset[1] and not (streams or self._taken or brought):
             return None
         streams |= self._absent
@@ -285,18 +297,6 @@ class Holder:
         )
         changed.clear()
         return self._sent
-
-    def _taken_along(self, offset: int) -> list[_Brought]:
-        """What the events bring with them that this commit makes finished."""
-        if not self._brought:
-            return []
-        brought: list[_Brought] = []
-        kept: list[_Brought] = []
-        for each in self._brought:
-            is_finished = each.event.stream in self._rows or each.event.position <= offset
-            (brought if is_finished else kept).append(each)
-        self._brought = kept
-        return brought
 
     def bringer_of(self, what: str, index: int) -> Delivery:
         """The event that brought an effect or a returned event (`what`) of the call under way."""
@@ -334,9 +334,9 @@ class Holder:
         self._orders.update((order.id, order) for order in orders if order.id not in self._taken)
 
     def _reattach(self, stream: str) -> None:
-        lane = self._detached.leave(stream)
-        events = [event for event in lane.events if event.position <= self.cursor]
-        self._lanes.bring_back(events, running=lane.running)
+        events, is_running = self._detached.leave(stream)
+        read = [(event, size) for event, size in events if event.position <= self.cursor]
+        self._lanes.bring_back(read, running=is_running)
 
     def _new_offset(self) -> int:
         return self._lanes.finished_up_to(self.cursor)

@@ -6,10 +6,11 @@ class of the most urgent event in it (turns.py). Nothing here waits or talks to 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from consumers.deliveries import Delivery
 from consumers.turns import CLASSES, NORMAL, Turns
+from consumers.weights import Weights
 from eventstore.envelope import Priority
 
 _NORMAL = Priority.NORMAL
@@ -24,6 +25,7 @@ class Lanes:
         self._unfinished: dict[int, str] = {}  # by position, in this order
         self._in_order = True
         self._counts: dict[str, list[int]] = {}  # events by class, of lanes that have others than NORMAL ones
+        self.weights = Weights()
 
     def __len__(self) -> int:
         return len(self._unfinished)
@@ -50,12 +52,20 @@ class Lanes:
         else:
             self._following[stream] = deque((event,))
 
+    def weigh(self, sizes: Mapping[int, int]) -> None:
+        """By position, of events of which some have been added."""
+        for position, size in sizes.items():
+            if position in self._unfinished:
+                self.weights.add(position, size)
+
     def take(self) -> Delivery | None:
         """The head of the next lane, which stands still until it is finished, put back or taken out."""
         return self._turns.pop()
 
     def finish(self, event: Delivery) -> None:
         del self._unfinished[event.position]
+        if self.weights.bytes:
+            self.weights.drop(event.position)
         stream = event.stream
         behind = self._following[stream]
         if self._counts and (counts := self._counts.get(stream)):
@@ -75,20 +85,21 @@ class Lanes:
         """Something more urgent of this stream lies beyond what was read: until the lane is empty it counts as such."""
         self._count(stream, of_class)
 
-    def take_out(self, stream: str, head: Delivery) -> deque[Delivery]:
-        """All unfinished events of a stream, in order, the first of which is in somebody's hands. They are no longer
-        here."""
+    def take_out(self, stream: str, head: Delivery) -> list[tuple[Delivery, int]]:
+        """All unfinished events of a stream, in order, the first of which is in somebody's hands, and what heavy ones
+        weigh. They are no longer here."""
         behind = self._following.pop(stream) or deque()
         behind.appendleft(head)
         self._counts.pop(stream, None)
         for event in behind:
             del self._unfinished[event.position]
-        return behind
+        return [(event, self.weights.drop(event.position)) for event in behind]
 
-    def bring_back(self, events: Iterable[Delivery], *, running: bool) -> None:
+    def bring_back(self, events: Iterable[tuple[Delivery, int]], *, running: bool) -> None:
         """Events of a stream that has been away, the first of them in somebody's hands if `running`."""
-        for place, event in enumerate(events):
+        for place, (event, size) in enumerate(events):
             self.add(event)
+            self.weights.add(event.position, size)
             if place == 0 and running:
                 self._turns.remove(event)
             self._in_order = False

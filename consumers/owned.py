@@ -33,6 +33,8 @@ from eventstore.log import Log
 LINGER_SECONDS = 0.005
 """Between two commits of a partition that is busy: what is finished meanwhile goes into the second."""
 LAST_COMMIT_SECONDS = 2.0
+HALTED_SECONDS = 60.0
+"""Between two complaints that no more streams of a partition may fail."""
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 1.0
 
 logger = structlog.get_logger(__name__)
@@ -82,6 +84,7 @@ class Owned:
         self._on_refused = on_refused
         self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
         self._finished = asyncio.Event()  # something may be committed
+        self._tell_again_at = 0.0
         self._idle = asyncio.Event()  # nothing is in hands, and nothing waits to be committed
         self._scope = anyio.CancelScope()
 
@@ -175,7 +178,22 @@ class Owned:
         delay = outcome.delay_seconds
         due_ms = None if delay is None else self.lease.server_ms + round(delay * 1_000)
         self.first_failed_us[event.stream] = outcome.failure.first_failed_us
-        self._noted(lambda: self.holder.failed(event, outcome.calls, due_ms, outcome.failure.pack()))
+        self._noted(lambda: self._note_failure(event, outcome, due_ms))
+
+    def _note_failure(self, event: Delivery, outcome: Failed, due_ms: int | None) -> None:
+        if self.holder.failed(event, outcome.calls, due_ms, outcome.failure.pack()) or now() < self._tell_again_at:
+            return
+        self._tell_again_at = now() + HALTED_SECONDS
+        logger.error(
+            "partition_halts",
+            group=self.keys.group,
+            partition=self.partition,
+            detached=len(self.holder.rows),
+            stream=event.stream,
+            error=f"{outcome.failure.type}: {outcome.failure.message}",
+            remedy="so many streams of it fail that no more may wait: it goes on when some are retried or discarded,"
+            f" eventstore dlq list {self.keys.group}; nothing is lost",
+        )
 
     def postpone(self, event: Delivery) -> None:
         self._noted(lambda: self.holder.postpone(event))

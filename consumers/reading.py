@@ -25,6 +25,7 @@ from consumers.holder import Holder
 from consumers.keys import GroupKeys
 from consumers.look import first_failure
 from consumers.urgent import urgent_beyond
+from consumers.weights import HEAVY_BYTES, Weights, heavy_ones
 from eventstore.entries import Run
 from eventstore.envelope import Priority
 from eventstore.epochs import Chain, epoch_at, parse
@@ -73,6 +74,7 @@ class Reading:
         self._read_up_to = holder.cursor
         self._waiting: deque[Run] = deque()
         self._waiting_events = 0
+        self._waiting_weights = Weights()
         self._waiting_since = 0.0
         self._room = asyncio.Event()  # something may be read
         self._behind = asyncio.Event()  # there is more in the log than in the window
@@ -105,7 +107,9 @@ class Reading:
     def _unpack_next(self) -> None:
         run = self._waiting.popleft()
         self._waiting_events -= len(run.values)
-        self._holder.feed(self._deliveries.of(self._keys.partition, (run,)), run.first + len(run.values) - 1)
+        weights = self._waiting_weights
+        sizes = {position: weights.drop(position) for position in run.positions} if weights else None
+        self._holder.feed(self._deliveries.of(self._keys.partition, (run,)), run.first + len(run.values) - 1, sizes)
 
     def unpack_old(self) -> None:
         """All that has waited for long."""
@@ -122,10 +126,16 @@ class Reading:
 
     @property
     def _has_room(self) -> bool:
-        return self._holder.in_memory + self._waiting_events <= WINDOW_EVENTS // 2
+        holder = self._holder
+        return (
+            holder.in_memory + self._waiting_events <= WINDOW_EVENTS // 2
+            and holder.bytes_in_memory + self._waiting_weights.bytes <= WINDOW_BYTES // 2
+            and not holder.is_far_ahead(self._read_up_to)
+        )
 
-    def _feed(self, runs: Sequence[Run]) -> None:
-        """Consecutive runs behind what was read before."""
+    def _feed(self, runs: Sequence[Run], largest: int = 0) -> None:
+        """Consecutive runs behind what was read before. None of their events has more bytes than `largest`, if that is
+        known."""
         if not self._waiting:
             self._waiting_since = time.monotonic()
         for run in runs:
@@ -133,6 +143,8 @@ class Reading:
                 self._waiting.append(Run(run.epoch, run.first + i, 1, run.values[i : i + UNPACKED_AT_ONCE]))
             self._waiting_events += len(run.values)
             self._read_up_to += len(run.values)
+        for position, size in heavy_ones(runs, largest):
+            self._waiting_weights.add(position, size)
         if self._holder.has_priorities or any(value.endswith(_NOT_NORMAL) for run in runs for value in run.values):
             self._unpack_all()
         self._on_fed()
@@ -170,7 +182,7 @@ class Reading:
                     self._keys.partition,
                     self._read_up_to + 1,
                     events=WINDOW_EVENTS,
-                    size=WINDOW_BYTES,
+                    size=WINDOW_BYTES // 2,
                     known=self._chain,
                     bound=bound,
                 )
@@ -179,7 +191,7 @@ class Reading:
                     return self._on_lost(OTHER_EPOCH)
                 if page.head < self._read_up_to:
                     return self._on_lost("the log has lost events")
-                self._feed(page.entries.runs)
+                self._feed(page.entries.runs, page.bound.size)
                 self.at_head = self._read_up_to == page.head
                 if self.at_head:
                     self._on_head()
@@ -226,7 +238,9 @@ class Reading:
             return
         if self._holder.is_failing(stream) and stream not in self.first_failed_us:
             self.first_failed_us[stream] = await first_failure(self._log, self._keys, stream)
-        self._holder.read(stream, [self._deliveries.one(entry) for entry in found.page.entries], found.version)
+        entries = found.page.entries
+        sizes = {entry.position: len(entry.data) for entry in entries if len(entry.data) >= HEAVY_BYTES}
+        self._holder.read(stream, [self._deliveries.one(entry) for entry in entries], found.version, sizes)
 
     async def pull_on(self) -> None:
         """While there is more than in the window, what is urgent comes forward; for ever."""

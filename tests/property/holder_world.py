@@ -70,6 +70,7 @@ class World:
         self.members: dict[str, HolderOf | None] = {"ada": None, "bob": None}
         self.bound = choose.choice([2, 3, 10_000])
         self.streams = "ABCDE"[: choose.randint(1, 5)]
+        self.kept = 8_192 if len(self.streams) % 2 else 3
         self.ids: list[int] = []  # of the events by position: what a failover loses may come again as another
         self.handled: set[Key] = set()
         self.passed: set[Key] = set()  # discarded or skipped
@@ -250,7 +251,7 @@ class World:
         )
         member = HolderOf(
             token,
-            Holder(stored, token, None if self.wants_all else self._wants, bound=self.bound),
+            Holder(stored, token, None if self.wants_all else self._wants, bound=self.bound, kept_in_all=self.kept),
             mute=group.mute,
             epochs=len(self.log.epochs),
         )
