@@ -32,7 +32,7 @@ from consumers.lease_calls import Held, acquire
 from consumers.listen import Listener
 from consumers.membership import Member as MemberInfo
 from consumers.membership import Members
-from consumers.owned import Owned
+from consumers.owned import GIVEN_BACK, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
 from consumers.rate import per_second
@@ -150,7 +150,11 @@ class Member:
             elif owner != self._info.id and partition in self._owned and partition not in self._leaving:
                 self._leaving.add(partition)
                 self._tasks.start_soon(self._give, self._owned[partition])
+        before = len(self._owned)
         are_settled = await together([partial(self._settled, keys) for keys in wanted])
+        if len(self._owned) != before:
+            count = f"{len(self._owned)} of {self._log.partitions}"
+            logger.info("partitions_taken", group=self.group, partitions=count, members=len(members))
         return LOOK_SECONDS if all(are_settled) else SOON_SECONDS
 
     async def _settled(self, keys: GroupKeys) -> bool:
@@ -218,7 +222,6 @@ class Member:
                 listener = self._listeners[owned.partition] = Listener(self._log, lambda: [owned])
                 tasks.start_soon(listener.run)
             self._relisten(owned)
-            logger.info("partition_taken", group=self.group, partition=owned.partition, term=owned.lease.token.term)
             try:
                 await owned.run()
             finally:
@@ -226,7 +229,8 @@ class Member:
                 tasks.cancel_scope.cancel()
 
     def _forget(self, owned: Owned) -> None:
-        logger.info("partition_left", group=self.group, partition=owned.partition, why=owned.lost)
+        if owned.lost not in (None, GIVEN_BACK):
+            logger.warning("partition_lost", group=self.group, partition=owned.partition, why=owned.lost)
         self._renewals.drop(owned.lease)
         self._workers.interrupt(owned)
         self._leaving.discard(owned.partition)

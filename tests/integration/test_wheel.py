@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("infrastructure", "eventstore", "gateway")
+PACKAGES = ("infrastructure", "eventstore", "consumers", "gateway")
 SECONDS = 100.0
 _OFFLINE = ("No matching distribution found", "Could not fetch", "NewConnectionError", "ConnectTimeoutError")
 
@@ -83,7 +83,7 @@ def test_without_extras_every_part_of_the_library_imports_and_the_command_says_w
     wheel: Path, empty: Environment
 ) -> None:
     empty.install(str(wheel))
-    library = [name for name in _modules(wheel) if name.startswith(("infrastructure", "eventstore"))]
+    library = [name for name in _modules(wheel) if name.startswith(("infrastructure", "eventstore", "consumers"))]
     _imports_from_the_environment(empty, library)
     assert "pip install 'redis-eventstore[cli" in empty.run("eventstore", "log", code=2).stderr
 
@@ -96,7 +96,28 @@ def test_with_its_extras_the_wheel_runs_where_nothing_else_is_installed(wheel: P
     event = json.loads(empty.run("eventstore", "read", "order-42", "--json").stdout)
     assert (event["type"], event["data"], event["id"]) == ("Placed", {"total": 99}, published["ids"][0])
     assert "Valkey" in empty.run("eventstore", "doctor").stdout
+    (empty.folder / "handled.py").write_text(_HANDLE_ONE)
+    assert "handled Placed\n" in empty.run("python", "handled.py").stdout
     assert empty.run("eventstore", "verify").stdout.startswith("ok    1 event")
+
+
+_HANDLE_ONE = """
+import anyio
+from consumers import Resource, consumer, run
+from eventstore import EventStore, RecordedEvent
+
+@consumer("one")
+async def handle(event: RecordedEvent, stop: anyio.Event) -> None:
+    print("handled", event.type)
+    stop.set()
+
+async def main() -> None:
+    stop = anyio.Event()
+    async with EventStore.open() as store:
+        await run(store, [handle], resources=[Resource(anyio.Event, lambda: stop)], stop=stop)
+
+anyio.run(main)
+"""
 
 
 def _imports_from_the_environment(empty: Environment, modules: Sequence[str]) -> None:

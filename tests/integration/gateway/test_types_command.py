@@ -154,10 +154,13 @@ def test_a_module_that_exits_while_it_is_imported_passes_no_check(cli: Command) 
     assert "module shop cannot be imported: SystemExit: 0" in done.err
 
 
+BAD_NAME = "from eventstore import event\nfrom msgspec import Struct\n@event(name='a b')\nclass A(Struct): pass\n"
+
+
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("from eventstore import event\n@event(name='a b')\nclass A: pass\n", "use letters, digits, _ . and -"),
+        (BAD_NAME, "use letters, digits, _ . and -"),
         ("import no_such_module\n", "see where: the same with --verbose"),
     ],
 )
