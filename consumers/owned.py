@@ -32,6 +32,7 @@ from eventstore.log import Log
 
 LINGER_SECONDS = 0.005
 """Between two commits of a partition that is busy: what is finished meanwhile goes into the second."""
+GIVEN_BACK = "it was given back"
 LAST_COMMIT_SECONDS = 2.0
 HALTED_SECONDS = 60.0
 """Between two complaints that no more streams of a partition may fail."""
@@ -121,7 +122,7 @@ class Owned:
             await self._emptied()
         self._scope.cancel()
         if self.is_alive:
-            self.lose("it was given back")
+            self.lose(GIVEN_BACK)
             with suppress(EventStoreError):  # it ends by itself
                 await release(self._log, self.keys, self.lease.token)
 
