@@ -20,7 +20,7 @@ async def running(
     store: EventStore,
     *consumers: Consumer,
     resources: Sequence[Resource] = (),
-    lease_seconds: float = 2.0,
+    lease_seconds: float = 10.0,
 ) -> AsyncIterator[anyio.Event]:
     """One worker, for as long as the block lasts; then it drains and hands over. Yields what stops it earlier."""
     stop = anyio.Event()
