@@ -29,6 +29,8 @@ from eventstore.epochs import EpochStart, epoch_at, parse
 BOUND = 10_000
 """Detached streams of a partition: with so many the main pass stands still, and nothing is dropped."""
 CANDIDATES_PER_COMMIT = 500
+REMEMBERED_ORDERS = 2_000
+"""Twice as many as there may be of a group in one partition."""
 AHEAD_EVENTS = 65_536
 """How far the main pass may be ahead of the offset: what is finished there is handled again after a crash."""
 
@@ -77,6 +79,8 @@ class Holder:
         self._failures: dict[str, bytes] = {}
         self._orders = {order.id: order for order in stored.orders}
         self._taken: dict[str, bool] = {}
+        self._dealt_with: dict[str, None] = {}
+        """Ids of orders that a commit has noted the outcome of: an answer that is older may still call them open."""
         self._sent: Commit | None = None
         self._sent_with: list[Brought] = []
         self._absent: set[str] = set()
@@ -317,7 +321,10 @@ class Holder:
         for order_id in call.taken:
             del self._taken[order_id]
             self._orders.pop(order_id, None)
-        self._orders.update((order.id, order) for order in reply.orders if order.id not in call.taken)
+            self._dealt_with[order_id] = None
+        while len(self._dealt_with) > REMEMBERED_ORDERS:
+            del self._dealt_with[next(iter(self._dealt_with))]
+        self._orders.update((order.id, order) for order in reply.orders if order.id not in self._dealt_with)
         for stream, row in call.rows.items():
             self._absent.discard(stream)
             if stream not in reply.gone:
@@ -330,8 +337,9 @@ class Holder:
                 self._absent.add(stream)
 
     def learn(self, orders: Iterable[Order]) -> None:
-        """Orders that were seen elsewhere than in the answer to a commit."""
-        self._orders.update((order.id, order) for order in orders if order.id not in self._taken)
+        """All orders that are open, as seen by a look. What was open and is not among them was taken back, or it was
+        given since: then the bell rings once more, for another look."""
+        self._orders = {order.id: order for order in orders if order.id not in self._dealt_with}
 
     def _reattach(self, stream: str) -> None:
         events, is_running = self._detached.leave(stream)

@@ -59,11 +59,11 @@ async def take_outcomes(log: Log, keys: GroupKeys, order_ids: Sequence[str]) -> 
 
 
 async def withdraw(log: Log, keys: GroupKeys, order_ids: Sequence[str]) -> dict[str, bool]:
-    """Nobody waits for these any more. One that its holder is just carrying out is still carried out. Returns what has
-    become of those that were dealt with before, as `take_outcomes` does. Raises Unavailable."""
+    """Nobody waits for these any more, and their holder hears of it. One that it is just carrying out is still carried
+    out. Returns what has become of those that were dealt with before, as `take_outcomes` does. Raises Unavailable."""
     if not order_ids:
         return {}
-    return _outcomes(order_ids, await ask(log, _withdraw, [keys.orders], order_ids))
+    return _outcomes(order_ids, await ask(log, _withdraw, [keys.orders, keys.bell], order_ids))
 
 
 def _outcomes(order_ids: Sequence[str], texts: Sequence[bytes | None]) -> dict[str, bool]:

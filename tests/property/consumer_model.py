@@ -251,3 +251,9 @@ class GroupModel:
     def pause(self, why: str) -> None:
         self.paused = why
         self.rings.append("paused")
+
+    def withdraw(self) -> None:
+        """All orders that are there; outcomes were taken before."""
+        if self.orders:
+            self.rings.append("withdrawn")
+        self.orders.clear()

@@ -211,7 +211,7 @@ class GroupMachine(SideBySide):
         assert self._run(take_outcomes, self.keys, ids) == self.group.take_outcomes(ids)
         if withdrawn:
             self._run(withdraw, self.keys, ids)
-            self.group.orders.clear()
+            self.group.withdraw()
         self._compare()
 
     @rule(why=st.sampled_from(["", "ada: a wrong rule"]))
