@@ -26,7 +26,7 @@ from tests.support.cluster import (
 from tests.support.consumer_worker import Work
 from tests.support.servers import Server, until
 from tests.support.stores import open_store
-from tests.support.worked_load import WorkedLoad, takeover_seconds, under_load, until_handled_beyond
+from tests.support.worked_load import WRITERS, WorkedLoad, takeover_seconds, under_load, until_handled_beyond
 from tests.support.workers import workers
 
 pytestmark = [pytest.mark.anyio]
@@ -75,6 +75,7 @@ async def test_a_master_that_is_killed(tmp_path: Path, frozen: bool) -> None:
             for _ in range(ROUNDS):
                 await load.wrote(100)
                 master = chance.choice([node for node in nodes.masters() if _partitions(nodes, store, node)])
+                await _pause_replica(nodes, load, master)
                 partitions, since = _partitions(nodes, store, master), anyio.current_time()
                 if frozen:  # it has taken commits, and answers none
                     freeze(master)
@@ -146,6 +147,16 @@ async def _move(nodes: ClusterOfServers, store: EventStore, partition: int, chan
     while rest := move.left():
         move.step(rest)
     move.end()
+
+
+async def _pause_replica(nodes: ClusterOfServers, load: WorkedLoad, master: Server) -> None:
+    """What is written is not as durable as it shall be, so appends and commits are repeated that were carried out."""
+    unknown = load.refused["OutcomeUnknown"]
+    freeze(nodes.partner(master))
+    await until(lambda: load.refused["OutcomeUnknown"] >= unknown + WRITERS)
+    thaw(nodes.partner(master))
+    await nodes.healthy()
+    await nodes.replicated(master)
 
 
 def _all_of(nodes: ClusterOfServers) -> RedisSettings:
