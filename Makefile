@@ -16,11 +16,11 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench soak constraints clean
+.PHONY: help install run test lint bench bench-consumers soak constraints clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 
 install: $(DEV)  ## Make .venv with all extras, the tools of development, and the command .venv/bin/eventstore
 
@@ -42,6 +42,9 @@ lint: $(DEV)  ## Check style, types, the order of the packages, and Lua
 
 bench: $(BENCH)  ## Measure the log beside its peers: table, JSON, chart; less with ARGS="--rounds 3 --only append"
 	$(bin)/python -m benchmarks.log $(ARGS)
+
+bench-consumers: $(BENCH)  ## Measure consumers beside their peers, and under failure, urgency and load
+	$(bin)/python -m benchmarks.consume $(ARGS)
 
 soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
 	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))

@@ -37,11 +37,11 @@ def draw(report: Report, path: Path) -> str | None:
     colours = "blue: this log, red: event stores, grey: messages without versions"
     title = f"Events a second with fsync, as a share of the log's (1.00x), log scale\n{colours}\n{where}"
     figure.suptitle(title, fontsize=12)
-    _save(figure, path)
+    save(figure, path)
     return None
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
     """In few colours: a third of the bytes."""
     from PIL import Image
 
@@ -53,8 +53,8 @@ def _save(figure: Any, path: Path) -> None:
 def _panel(panel: Any, result: Result) -> None:
     first = next(o for o in result.outcomes if o.name in {REFERENCE, IN_ORDER_OF_ARRIVAL})
     outcomes = list(reversed(result.outcomes))
-    shares = [_share(outcome, first) for outcome in outcomes]
-    bars = panel.barh([_short(o.name) for o in outcomes], shares, color=[_colour(o) for o in outcomes])
+    shares = [share(outcome, first) for outcome in outcomes]
+    bars = panel.barh([_short(o.name) for o in outcomes], shares, color=[colour(o) for o in outcomes])
     labels = [f"{share:.2f}x  {o.rate:,.0f}/s" for share, o in zip(shares, outcomes, strict=True)]
     panel.axvline(1, color="#333333", linewidth=0.8, zorder=0)
     panel.bar_label(bars, labels, padding=3, fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
@@ -67,11 +67,11 @@ def _panel(panel: Any, result: Result) -> None:
     panel.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def _share(outcome: Outcome, first: Outcome) -> float:
+def share(outcome: Outcome, first: Outcome) -> float:
     return median(theirs.rate / ours.rate for theirs, ours in zip(outcome.samples, first.samples, strict=True))
 
 
-def _colour(outcome: Outcome) -> str:
+def colour(outcome: Outcome) -> str:
     if not outcome.baseline:
         return _OURS
     return _THEIRS if outcome.name.startswith(_STORES) else _PLAIN

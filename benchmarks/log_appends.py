@@ -34,10 +34,11 @@ def one(server: BenchServer, partitions: int, *, exact: bool) -> Contender:
 
 def settings(server: BenchServer, partitions: int) -> Settings:
     """A log of its own. Nothing is read from the environment or a file: a run measures the defaults."""
-    return _settings(server.url, server.fresh_prefix(), partitions, server.level)
+    return settings_of(server.url, server.fresh_prefix(), partitions, server.level)
 
 
-def _settings(url: str, prefix: str, partitions: int, level: Level) -> Settings:
+def settings_of(url: str, prefix: str, partitions: int, level: Level) -> Settings:
+    """For another process."""
     return Settings(
         redis=RedisSettings(url=SecretUrl(url)),
         eventstore=LogSettings(prefix=prefix, partitions=partitions, durability=level),
@@ -60,7 +61,7 @@ async def _count(server: BenchServer, keys: Keys, partitions: int) -> int:
 async def _open(
     url: str, prefix: str, partitions: int, level: Level, exact: bool, _load: Load
 ) -> AsyncIterator[Append]:
-    chosen = _settings(url, prefix, partitions, level)
+    chosen = settings_of(url, prefix, partitions, level)
     async with EventStore.open(settings=chosen, types=[OrderPlaced]) as store:
         yield partial(_append, store, exact)
 

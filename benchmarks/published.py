@@ -16,14 +16,18 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 def publish(report: Report, docs: Path) -> None:
     """Raises ValueError if the page has not its two marks."""
-    page = docs / PAGE
-    before, found, rest = page.read_text("utf-8").partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise ValueError(f"{page} needs a line {BEGIN} and below it a line {END}")
     if refused := draw(report, docs / CHART):
         raise ValueError(refused)
-    page.write_text(f"{before}{BEGIN}\n{as_markdown(report)}\n{END}{after}", "utf-8")
+    between_marks(docs / PAGE, BEGIN, END, as_markdown(report))
+
+
+def between_marks(page: Path, begin: str, end: str, text: str) -> None:
+    """Puts a text in the place of what stood there. Raises ValueError if the page has not these two lines."""
+    before, found, rest = page.read_text("utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{page} needs a line {begin} and below it a line {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
 
 
 def as_markdown(report: Report) -> str:
@@ -32,7 +36,7 @@ def as_markdown(report: Report) -> str:
     head = [f"The machine: {machine_line(report.machine)}. {versions}. Medians of {rounds}."]
     head += ["", f"![events a second beside the peers]({CHART})", ""]
     parts = [head, _judged(report.verdicts)]
-    parts += [_case(result) for result in report.results]
+    parts += [case_table(result) for result in report.results]
     parts += [_cost(cost) for cost in report.costs]
     parts += [_synced(report.syncs)] if report.syncs else []
     missing = [f"- not here: {each.peer}, {each.level}: {each.why}" for each in report.missing]
@@ -44,51 +48,51 @@ def _judged(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield ""
     yield "Where two ratios stand, they are of 16 partitions and of 1."
     yield ""
-    yield from _row("what", "beside", "wanted", "found", "")
-    yield from _row("---", "---", "---", "---", "---")
+    yield from row("what", "beside", "wanted", "found", "")
+    yield from row("---", "---", "---", "---", "---")
     for verdict in verdicts:
         target = verdict.target
         wanted = f"{'at most' if target.at_most else 'at least'} {target.wanted:g}x"
         found = " / ".join(f"{value:.2f}x" for value in verdict.found)
-        yield from _row(target.title, target.baseline, wanted, found, verdict.says)
+        yield from row(target.title, target.baseline, wanted, found, verdict.says)
     yield ""
 
 
-def _case(result: Result) -> Iterator[str]:
+def case_table(result: Result) -> Iterator[str]:
     ours = [outcome for outcome in result.outcomes if not outcome.baseline]
     marks = [f"[{place}] is" for place in range(1, len(ours) + 1)]
     yield f"### {result.title[0].upper()}{result.title[1:]}"
     yield ""
-    yield from _row("", "events/s", "p50 ms", "p99", "p99.9", "us server", "us client", *marks)
-    yield from _row("---", *["---:"] * 6, *["---:"] * len(ours))
+    yield from row("", "events/s", "p50 ms", "p99", "p99.9", "us server", "us client", *marks)
+    yield from row("---", *["---:"] * 6, *["---:"] * len(ours))
     for outcome in result.outcomes:
         mark = f"[{ours.index(outcome) + 1}] " if outcome in ours else ""
         ratios = [times(ratio(each, outcome)) for each in ours] if outcome.baseline else [""] * len(ours)
         used = (f"{outcome.server_us:.1f}", f"{outcome.client_us:.1f}")
-        yield from _row(f"{mark}{outcome.name}", f"{outcome.rate:,.0f}", *milliseconds(outcome.latency), *used, *ratios)
+        yield from row(f"{mark}{outcome.name}", f"{outcome.rate:,.0f}", *milliseconds(outcome.latency), *used, *ratios)
     yield ""
 
 
 def _cost(cost: Cost) -> Iterator[str]:
     yield f"### {cost.title[0].upper()}{cost.title[1:]}"
     yield ""
-    yield from _row("", cost.unit, "ratio", "")
-    yield from _row("---", "---:", "---:", "---")
+    yield from row("", cost.unit, "ratio", "")
+    yield from row("---", "---:", "---:", "---")
     for price in (*cost.ours, cost.baseline, *cost.others):
         found = times(cost.ratio(price)) if price in cost.ours else ""
-        yield from _row(price.name, f"{price.median:.1f}", found, price.note)
+        yield from row(price.name, f"{price.median:.1f}", found, price.note)
     yield ""
 
 
 def _synced(syncs: Sequence[Syncs]) -> Iterator[str]:
     yield f"### {TITLE[0].upper()}{TITLE[1:]}"
     yield ""
-    yield from _row("", *[load.title for load in LOADS])
-    yield from _row("---", *["---:"] * len(LOADS))
+    yield from row("", *[load.title for load in LOADS])
+    yield from row("---", *["---:"] * len(LOADS))
     for each in syncs:
-        yield from _row(each.name, *["not traced" if value is None else f"{value:.2f}" for value in each.per_append])
+        yield from row(each.name, *["not traced" if value is None else f"{value:.2f}" for value in each.per_append])
     yield ""
 
 
-def _row(*cells: str) -> Iterator[str]:
+def row(*cells: str) -> Iterator[str]:
     yield f"| {' | '.join(cells)} |"

@@ -85,7 +85,7 @@ async def filled(server: BenchServer, events: int, contenders: Sequence[Contende
                 tasks.start_soon(_fill, store, f"order-{i}", of_others)
         total = (of_long + _OTHERS * of_others) * _BATCH
         await _fill_plain(client, STREAM, total, lambda number: to_json(order(number)))
-        await _fill_plain(client, _ENVELOPES, total, _as_envelope)
+        await _fill_plain(client, _ENVELOPES, total, as_envelope)
         partition = partition_of(_LONG, PARTITIONS)
         in_partition = await server.admin.xlen(store.log.keys.events(partition))
         peers = [await _filled_peer(stack, contender, total) for contender in contenders if contender.reads]
@@ -176,7 +176,7 @@ async def _fill_plain(client: Any, stream: str, events: int, entry: Callable[[in
             await pipe.execute()
 
 
-def _as_envelope(number: int) -> bytes:
+def as_envelope(number: int) -> bytes:
     event_id = f"0193a1b2-c3d4-7e5f-8a6b-{number:012x}"
     facts = (event_id, f"order-{number % _OTHERS}", number + 1, 1_795_604_542_245_577 + number, "OrderPlaced", 1)
     return to_json(JsonEnvelope(*facts, event_id, order(number)))

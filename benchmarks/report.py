@@ -29,7 +29,7 @@ class Report(Struct, frozen=True):
 
 def as_table(report: Report) -> str:
     """The machine in one line, then a block per case: a line per contestant, with the log's ratios to each baseline."""
-    blocks = [_block(result) for result in report.results] + [_priced(cost) for cost in report.costs]
+    blocks = [block(result) for result in report.results] + [_priced(cost) for cost in report.costs]
     blocks += [_synced(report.syncs), _missed(report.missing), _judged(report.verdicts)]
     written = ["\n".join(lines) for lines in blocks]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
@@ -76,7 +76,7 @@ def _explained(rounds: int) -> str:
     )
 
 
-def _block(result: Result) -> Iterator[str]:
+def block(result: Result) -> Iterator[str]:
     ours = [outcome for outcome in result.outcomes if not outcome.baseline]
     titles = f"{'events/s':>10} {'p50':>7} {'p99':>7} {'p99.9':>7} {'server':>7} {'client us':>9}"
     yield f"{result.title:<{_NAME}} {titles}"
