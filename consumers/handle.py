@@ -20,7 +20,6 @@ from time import monotonic
 from typing import Any, Protocol
 
 import anyio.lowlevel
-import anyio.to_thread
 import structlog
 from msgspec import Struct
 
@@ -35,6 +34,7 @@ from consumers.outcome import NOTHING, Failed, Outcome, Succeeded
 from consumers.resources import arguments
 from consumers.returned import events_of, outgoing
 from consumers.slots import NEVER, Interrupted, Slot
+from consumers.threads import Threads
 from eventstore.envelope import RecordedEvent
 from eventstore.event_types import EventTypes
 from eventstore.keys import Keys
@@ -91,7 +91,7 @@ class Handling:
         self.consumer = consumer
         self._home, self._member, self._now_us, self._chance = home, member, now_us, chance
         self._hooks = consumer.hooks
-        self._threads = anyio.CapacityLimiter(consumer.concurrency)
+        self._threads = Threads()
         self._prefixes = [effect_key(home.keys, consumer.name, p, "") for p in range(home.partitions)]
         self.turn: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
         """Waited for before an attempt that follows at once: others get theirs, and a rate is kept."""
@@ -262,7 +262,7 @@ def _plan(handler: Handler, resources: dict[str, Any], *, has_hooks: bool) -> Pl
     )
 
 
-async def _called(slot: Slot, plan: Plan, event: RecordedEvent, ctx: Context, threads: anyio.CapacityLimiter) -> object:
+async def _called(slot: Slot, plan: Plan, event: RecordedEvent, ctx: Context, threads: Threads) -> object:
     """What the handler returns. A thread cannot be stopped: the attempt may be late, but only then it has ended."""
     wanted = {} if plan.handler.context is None else {plan.handler.context: ctx}
     call = partial(plan.call, event if plan.takes_envelope else event.data, **wanted)
@@ -271,6 +271,6 @@ async def _called(slot: Slot, plan: Plan, event: RecordedEvent, ctx: Context, th
         return await waiting
     slot.cancels = False
     try:
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=threads)
+        return await threads.run(call)
     finally:
         slot.cancels = True

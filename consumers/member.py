@@ -51,6 +51,8 @@ SOON_SECONDS = 0.2
 """While a partition that should be ours is still another's."""
 TICK_SECONDS = 0.05
 RESUME_SECONDS = 1.0
+LEAVE_SECONDS = 2.0
+"""For who stops: what has no answer then is left to end by itself."""
 
 logger = structlog.get_logger(__name__)
 
@@ -84,6 +86,7 @@ class Member:
         self._paced_job = ""
         self._listeners: dict[int, Listener] = {}
         self._look = asyncio.Event()
+        self._round_scope = anyio.CancelScope()
         self._tasks: TaskGroup
 
     async def run(self, stop: anyio.Event) -> None:
@@ -127,7 +130,8 @@ class Member:
         while not stop.is_set():
             wait = LOOK_SECONDS
             try:
-                wait = await self._round()
+                with anyio.CancelScope() as self._round_scope:
+                    wait = await self._round()
             except Unavailable as error:
                 logger.warning("assignment_later", group=self.group, why=str(error))
             with anyio.move_on_after(wait):
@@ -257,8 +261,10 @@ class Member:
             for each in owned:
                 tasks.start_soon(self._drain, each, grace_seconds)
         try:
-            with anyio.move_on_after(self._log.settings.append_timeout_seconds):
+            with anyio.move_on_after(LEAVE_SECONDS) as in_time:
                 await self._members.leave(self._info)
+            if in_time.cancelled_caught:
+                logger.warning("not_left", group=self.group, why=f"no answer within {LEAVE_SECONDS:g} s")
         except EventStoreError as error:
             logger.warning("not_left", group=self.group, why=str(error))
 
@@ -272,6 +278,8 @@ class Member:
     async def _stop_when(self, stop: anyio.Event) -> None:
         await stop.wait()
         self._look.set()
+        await anyio.sleep(LEAVE_SECONDS)
+        self._round_scope.cancel()  # of a server that does not answer
 
     async def _tick(self) -> None:
         resumed_at = now()

@@ -123,7 +123,7 @@ class Owned:
         self._scope.cancel()
         if self.is_alive:
             self.lose(GIVEN_BACK)
-            with suppress(EventStoreError):  # it ends by itself
+            with suppress(EventStoreError), anyio.move_on_after(LAST_COMMIT_SECONDS):  # it ends by itself
                 await release(self._log, self.keys, self.lease.token)
 
     async def _emptied(self) -> None:
