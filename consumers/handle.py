@@ -93,7 +93,7 @@ class Handling:
         self._hooks = consumer.hooks
         self._threads = Threads()
         self._prefixes = [effect_key(home.keys, consumer.name, p, "") for p in range(home.partitions)]
-        self.turn: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        self.turn: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint
         """Waited for before an attempt that follows at once: others get theirs, and a rate is kept."""
         self._plans: dict[str, Plan] = {}
         self._every: Plan | None = None

@@ -21,14 +21,16 @@ class Pace:
         self._rate, self._share, self._clock = rate, share, clock
         self._next_at = 0.0
 
-    async def turn(self) -> None:
-        """Returns when one call may be made. A cancelled wait uses nothing up."""
-        at = self._reserve()
+    async def turn(self) -> float:
+        """Returns when one call may be made, with what gives the turn back."""
+        at = max(self._next_at, self._clock())
+        self._next_at = following = at + self._seconds
         try:
             await anyio.sleep(max(at - self._clock(), 0))
         except BaseException:
-            self.give_back()
+            self.give_back(following)
             raise
+        return following
 
     def now_or_later(self) -> bool:
         """True if a call may be made now, which is used up by that. Who asks now and then, and not when it is time, may
@@ -40,14 +42,11 @@ class Pace:
         self._next_at = at + self._seconds
         return True
 
-    def give_back(self) -> None:
-        """The call is not made after all."""
-        self._next_at -= self._seconds
-
-    def _reserve(self) -> float:
-        at = max(self._next_at, self._clock())
-        self._next_at = at + self._seconds
-        return at
+    def give_back(self, turn: float) -> None:
+        """The call is not made after all. Who has asked since keeps waiting for a turn that lies behind this one, or it
+        would come together with the next."""
+        if turn == self._next_at:
+            self._next_at -= self._seconds
 
     @property
     def _seconds(self) -> float:

@@ -55,6 +55,8 @@ class Workers:
     def __init__(self, handling: Handling, renewals: Renewals, pace: Pace | None = None) -> None:
         self.breaker = Breaker(handling.consumer.name, time.monotonic)
         self._pace = pace
+        self._pacing = anyio.Lock()
+        """One asks at a time: many who ask for nothing, and give their turns back, would all have the next one."""
         if pace is not None:
             handling.turn = pace.turn
         self._refused: dict[UUID, CommitRefused] = {}
@@ -138,11 +140,12 @@ class Workers:
 
     async def _paced(self, owned: Owned) -> Delivery | None:
         assert self._pace is not None  # noqa: S101 - whoever calls has asked
-        await self._pace.turn()
-        event = self._take(owned)
-        if event is None:
-            self._pace.give_back()
-        return event
+        async with self._pacing:
+            turn = await self._pace.turn()
+            event = self._take(owned)
+            if event is None:
+                self._pace.give_back(turn)
+            return event
 
     async def _next(self) -> Owned:
         """A partition that may have work; partitions take turns."""

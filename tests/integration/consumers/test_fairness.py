@@ -1,6 +1,8 @@
 """Nobody waits for ever while others have work: partitions, retries, and an outage's end."""
 
+import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,3 +100,20 @@ async def test_an_outage_ends_also_if_an_event_that_does_not_decode_is_the_first
             is_out = False
             await until(lambda: handled == ["order-20"])
             await until_listed(store, 21, "outage")
+
+
+async def test_a_rate_is_kept_also_after_a_while_without_events(store: EventStore) -> None:
+    called_at: list[float] = []
+
+    @consumer("paced", rate="10/s")
+    async def handle(event: Placed) -> None:
+        called_at.append(time.monotonic())
+
+    async with running(store, handle):
+        await work(2.5)  # workers look for events now and then, and find none
+        for i in range(16):
+            await store.append(f"order-{i}", [Placed(i)])
+        await until(lambda: len(called_at) == 16)
+    pauses = [after - before for before, after in pairwise(called_at)]
+    assert min(pauses) > 0.05
+    assert called_at[-1] - called_at[0] > 1.4
