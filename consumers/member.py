@@ -85,6 +85,7 @@ class Member:
         self._replay_pace = Pace(per_second(1), lambda: self.share)
         self._paced_job = ""
         self._listeners: dict[int, Listener] = {}
+        self._is_away = False
         self._look = asyncio.Event()
         self._round_scope = anyio.CancelScope()
         self._tasks: TaskGroup
@@ -140,6 +141,10 @@ class Member:
 
     async def _round(self) -> float:
         """One look; how long until the next."""
+        if self._workers.are_stuck:
+            await self._step_back()
+            return LOOK_SECONDS
+        self._is_away = False
         breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
         self._info = replace(self._info, partitions=tuple(sorted(self._owned)), breaker=breaker)
         members = await self._members.heartbeat(self._info)
@@ -160,6 +165,23 @@ class Member:
             count = f"{len(self._owned)} of {self._log.partitions}"
             logger.info("partitions_taken", group=self.group, partitions=count, members=len(members))
         return LOOK_SECONDS if all(are_settled) else SOON_SECONDS
+
+    async def _step_back(self) -> None:
+        """With no worker left it would hold its partitions and do nothing: others shall have them."""
+        if not self._is_away:
+            logger.error(
+                "member_stuck",
+                group=self.group,
+                partitions=len(self._owned),
+                remedy="its partitions are left to others; each of its handlers has ignored that its time was over:"
+                " let asyncio.CancelledError pass, and restart this worker",
+            )
+        self._is_away = True
+        for owned in self._owned.values():
+            if owned.partition not in self._leaving:
+                self._leaving.add(owned.partition)
+                self._tasks.start_soon(self._drain, owned, 0.0)
+        await self._members.leave(self._info)
 
     async def _settled(self, keys: GroupKeys) -> bool:
         """Whether a partition that should be ours is, or its master is away: that keeps us from no other. What was

@@ -108,6 +108,14 @@ class Workers:
             elif now - hands.began_at > SLOW_SECONDS:
                 owned.detach(event)
 
+    @property
+    def are_stuck(self) -> bool:
+        """Whether none of them is left: each has a handler that neither ends nor heeds that it was cancelled."""
+        longest, now = self._renewals.lease_seconds, time.monotonic()
+        return bool(self._hands) and all(
+            hands.owned is not None and 0 < hands.slot.late_since < now - longest for hands in self._hands
+        )
+
     # ---- in each worker ----
 
     async def _work(self) -> None:

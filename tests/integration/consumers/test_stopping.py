@@ -1,7 +1,9 @@
 """A worker ends within its grace and a few seconds, whatever its handlers and its server do."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import anyio
 import anyio.to_thread
@@ -101,3 +103,34 @@ async def test_a_server_that_stands_still_for_three_leases_costs_the_leases_and_
                 break
     found = await counted(store, "waits", "handled")
     assert found == {f"order-{i}@{version}": 1 for i in range(20) for version in range(1, 41)}
+
+
+async def test_a_member_whose_handlers_ignore_that_their_time_is_over_leaves_its_partitions_to_others(
+    store: EventStore,
+) -> None:
+    handled: list[int] = []
+    may_end = anyio.Event()
+
+    @consumer("stuck", timeout="200ms", concurrency=2)
+    async def handle(event: Placed) -> None:
+        while event.n < 2 and not may_end.is_set() and handled.count(-1) < 2:
+            handled.append(-1)
+            await _deaf(may_end)
+        handled.append(event.n)
+
+    for n in range(10):
+        await store.append(f"order-{n}", [Placed(n)])
+    async with running(store, handle, lease_seconds=0.5):
+        try:
+            await until(lambda: handled.count(-1) == 2)
+            async with running(store, handle, lease_seconds=0.5):  # where they do end
+                await until_lag(store, "stuck")
+        finally:
+            may_end.set()
+    assert sorted(set(handled)) == [-1, *range(10)]
+
+
+async def _deaf(may_end: anyio.Event) -> None:
+    while not may_end.is_set():
+        with suppress(asyncio.CancelledError):
+            await may_end.wait()
