@@ -1,6 +1,7 @@
 """`python -m examples.docs_consistency [PATH]`: ingest, read, check, report."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 failed (or findings, with --strict), 2 usage, 5 no server, 130 interrupted."""
     options = _options(arguments)
     # The report is all that goes to stdout: with --json somebody parses it.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     try:
         return anyio.run(run, options)
     except EventStoreError as error:

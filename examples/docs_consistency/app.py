@@ -1,4 +1,4 @@
-"""One run: checkout > events > log > read model > checks > report."""
+"""One run: checkout > events > log > consumers > checks > report."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from eventstore import EventStore
 from examples.docs_consistency.catch_up import catch_up
-from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown
+from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown, outline_of
 from examples.docs_consistency.documents import Documents
 from examples.docs_consistency.errors import BadInput
 from examples.docs_consistency.events import TYPES
@@ -83,10 +83,12 @@ async def _prepare(options: Options) -> tuple[Settings, Opened]:
 async def _bring_up_to_date(
     settings: Settings, source: Source, documents: Documents, stop: Stop, adopt: bool
 ) -> Ingested:
-    """Ingests what is new and lets the read model follow."""
+    """Ingests what is new and lets the consumers follow."""
     async with EventStore.open(types=TYPES, settings=settings) as store:
         began = time.monotonic()
-        await catch_up(store, documents, stop)
+        await catch_up(store, documents, source, stop)
+        if stop.requested:
+            return Ingested(0, 0, rewritten=False)
         rows = documents.rows()
         await claim(documents, source, rows, adopt=adopt)
         done = await ingest(store, source, rows, stop)
@@ -95,7 +97,7 @@ async def _bring_up_to_date(
         if done.events:
             what = f"{_count(done.revisions, 'revision')}, {_count(done.events, 'event')}"
             say(f"{what} in {time.monotonic() - began:.1f} s")
-        await catch_up(store, documents, stop)
+        await catch_up(store, documents, source, stop)
     return done
 
 
@@ -132,8 +134,8 @@ async def _write(file: Path, text: str) -> None:
 async def _outlines(
     source: Source, documents: Documents, files: Mapping[str, FileState], stop: Stop
 ) -> dict[str, Outline]:
-    """The outline of every Markdown file; only contents never seen before are read and parsed."""
-    kept = Outlines(documents.database)
+    """The outline of every Markdown file. The consumer has all, unless it was at work for another revision."""
+    kept = Outlines(documents)
     wanted = {path: state.blob for path, state in files.items() if is_markdown(path, state)}
     progress = Progress("parsing", "documents", len(wanted))
     found: dict[str, Outline] = {}
@@ -141,7 +143,11 @@ async def _outlines(
         for path, blob in wanted.items():
             if stop.requested:
                 break
-            found[path] = kept.kept(blob) or await kept.parse(path, blob, contents)
+            outline = kept.kept(blob)
+            if outline is None:
+                outline = outline_of(await contents.read(path, blob))
+                kept.keep(blob, outline)
+            found[path] = outline
             progress.advance()
     progress.close()
     return found

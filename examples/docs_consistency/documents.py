@@ -1,8 +1,8 @@
-"""The read model: which files the checkout has, one row a path in SQLite, and beside the rows how far they go.
+"""The read model: which files the checkout has, one row a path in SQLite.
 
-Rows and checkpoint are written in one transaction, so that a crash leaves both or neither. A row stays when its file
-is removed (`blob` is NULL then): the next event of its stream needs its version. Events that come again are passed
-over by their version; one that does not follow its row says that the rows are not the fold of this log.
+How far the rows go is the offset of the group that writes them (consumers.py). It follows the rows, so a crash may
+bring events again: they are passed over by their version. One that does not follow its row says that the rows are not
+the fold of this log. A row stays when its file is removed (`blob` is NULL then): the next event needs its version.
 """
 
 import sqlite3
@@ -59,8 +59,11 @@ class Document(Struct, frozen=True):
 class Documents:
     """The read model in one SQLite file."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, file: Path) -> None:
         self.database = database
+        self.failure: ReadModelUnusable | None = None
+        """What the last transaction has failed by."""
+        self._file = file
         (layout,) = database.execute("PRAGMA user_version").fetchone()
         if layout != _LAYOUT:
             self._build()
@@ -76,9 +79,9 @@ class Documents:
             raise _unusable(file, error) from error
         try:
             database.execute("PRAGMA journal_mode = WAL")
-            # A lost tail is read again from the log; what is kept is whole.
+            # Should the machine go down, the last transactions may be lost, from some point on: catch_up.py knows.
             database.execute("PRAGMA synchronous = NORMAL")
-            yield cls(database)
+            yield cls(database, file)
         except sqlite3.OperationalError as error:
             raise _unusable(file, error) from error
         except sqlite3.DatabaseError as error:
@@ -97,19 +100,23 @@ class Documents:
         return {path: FileState(blob, mode) for path, blob, mode in found}
 
     def fact(self, name: str) -> str | None:
-        """`cursor`: how far the rows go; `source`: where the documents come from."""
+        """`source`: where the documents come from; `cursor`: up to where the rows were whole when a run ended."""
         row = self.database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def remember(self, name: str, value: str) -> None:
         self.database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def apply(self, events: Iterable[RecordedEvent], cursor: str) -> None:
-        """Folds events into the rows and sets the checkpoint, all or nothing. Raises ReadModelDamaged."""
-        with self._transaction():
-            for event in events:
-                self._apply(event)
-            self.remember("cursor", cursor)
+    def apply(self, events: Iterable[RecordedEvent]) -> None:
+        """Folds events into the rows, all or none. Raises ReadModelDamaged, ReadModelUnusable."""
+        try:
+            with self._transaction():
+                for event in events:
+                    self._apply(event)
+        except sqlite3.OperationalError as error:
+            self.failure = _unusable(self._file, error)
+            raise self.failure from error
+        self.failure = None
 
     def forget(self) -> None:
         """Back to before the first event."""

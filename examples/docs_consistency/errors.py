@@ -15,6 +15,10 @@ class SourceError(EventStoreError):
     code = "source-unreadable"
 
 
+class ContentGone(SourceError):
+    """The folder no longer has the content that was asked for: it was changed or removed."""
+
+
 class OtherSource(EventStoreError):
     """The log already holds the documents of another checkout. Nothing was appended."""
 

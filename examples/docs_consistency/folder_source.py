@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 from msgspec import Struct
 
-from examples.docs_consistency.errors import SourceError
+from examples.docs_consistency.errors import ContentGone, SourceError
 from examples.docs_consistency.paths import path_text, raw_path
 from examples.docs_consistency.source import Contents, FileState, History, Tree
 
@@ -114,8 +114,10 @@ class _Files:
         file = anyio.Path(self._root, os.fsdecode(raw_path(path)))
         try:
             content = await file.read_bytes()
+        except FileNotFoundError as error:
+            raise ContentGone(f"{path!r} was removed while it was read", remedy="run again") from error
         except OSError as error:
             raise _unreadable(error) from error
         if blob_id(content) != blob:
-            raise SourceError(f"{path!r} was changed while it was read", remedy="run again")
+            raise ContentGone(f"{path!r} was changed while it was read", remedy="run again")
         return content

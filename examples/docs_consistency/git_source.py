@@ -6,6 +6,7 @@ Folding the revisions of `history` gives exactly `git ls-tree -r` of the commit,
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from examples.docs_consistency.errors import BadInput, SourceError
 from examples.docs_consistency.git import GitFailed, git_dialogue, git_output, run_git
 from examples.docs_consistency.paths import path_text
 from examples.docs_consistency.source import Contents, FileChange, FileState, History, Revision, Tree
+from infrastructure.tasks import to_the_end
 
 _ABSENT = "000000"
 _LONGEST_HEADER = 200
@@ -176,8 +178,16 @@ def _time(seconds: str) -> datetime | None:
 class _Blobs:
     def __init__(self, questions: ByteSendStream, answers: BufferedByteReceiveStream) -> None:
         self._questions, self._answers = questions, answers
+        self._turn = anyio.Lock()
 
     async def read(self, path: str, blob: str) -> bytes:
+        return await to_the_end(partial(self._read, path, blob))  # what is asked must be answered before the next one
+
+    async def _read(self, path: str, blob: str) -> bytes:
+        async with self._turn:
+            return await self._ask(path, blob)
+
+    async def _ask(self, path: str, blob: str) -> bytes:
         try:
             await self._questions.send(f"{blob}\n".encode())
             header = (await self._answers.receive_until(b"\n", _LONGEST_HEADER)).decode().split(" ")

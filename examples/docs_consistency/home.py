@@ -1,12 +1,14 @@
 """Where the log and the read model of a checkout live, and that one log holds one checkout."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from examples.docs_consistency.documents import Document, Documents
 from examples.docs_consistency.errors import OtherSource
 from examples.docs_consistency.source import FileState, Source
+from infrastructure.settings import load_settings
 
 FILE = "documents.sqlite"
 _COMMITS_TRIED = 20
@@ -22,6 +24,13 @@ def home_of(root: Path, data_dir: Path, *, chosen: bool) -> Path:
     if owner in {None, str(root)}:
         return data_dir
     return data_dir / "checkouts" / f"{root.name}-{sha256(str(root).encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+@asynccontextmanager
+async def opened_documents() -> AsyncIterator[Documents]:
+    """The read model beside the log of the settings."""
+    with Documents.open(load_settings().eventstore.data_dir / FILE) as documents:
+        yield documents
 
 
 async def claim(documents: Documents, source: Source, rows: Mapping[str, Document], *, adopt: bool) -> None:

@@ -50,9 +50,11 @@ class History(Struct, frozen=True):
 
 
 class Contents(Protocol):
-    """Reads files of the present tree."""
+    """Reads files of the present tree, one at a time."""
 
-    async def read(self, path: str, blob: str) -> bytes: ...
+    async def read(self, path: str, blob: str) -> bytes:
+        """Raises SourceError; ContentGone if a folder no longer has it."""
+        ...
 
 
 class Source(Protocol):

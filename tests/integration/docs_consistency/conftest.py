@@ -43,9 +43,9 @@ def run_once(settings: Settings) -> Runner:
         source = (await open_source(folder, revision)).source
         async with EventStore.open(types=TYPES, settings=settings) as store:
             with Documents.open(settings.eventstore.data_dir / FILE) as documents:
-                await catch_up(store, documents, Stop())
+                await catch_up(store, documents, source, Stop())
                 done = await ingest(store, source, documents.rows(), stop)
-                await catch_up(store, documents, Stop())
+                await catch_up(store, documents, source, Stop())
                 files = documents.files()
             events = [event async for event in store.read_all(order="total")]
         return Done(done, files, events)

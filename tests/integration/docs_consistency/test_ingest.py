@@ -162,7 +162,7 @@ async def test_a_run_that_dies_between_any_two_events_is_gone_on_with(
                     await ingest(cast("EventStore", CrashingStore(store, lives)), source, documents.rows(), Stop())
                     break
                 except Crash:
-                    await catch_up(store, documents, Stop())
+                    await catch_up(store, documents, source, Stop())
         done = await run_once(made.folder)
         assert as_tree(done.files) == made.tree()
         # Nothing twice, and nothing undone and done again: as many events as the history has changes.
