@@ -16,9 +16,9 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 def publish(report: Report, docs: Path) -> None:
     """Raises ValueError if the page has not its two marks."""
+    between_marks(docs / PAGE, BEGIN, END, as_markdown(report))
     if refused := draw(report, docs / CHART):
         raise ValueError(refused)
-    between_marks(docs / PAGE, BEGIN, END, as_markdown(report))
 
 
 def between_marks(page: Path, begin: str, end: str, text: str) -> None:

@@ -17,34 +17,11 @@ if TYPE_CHECKING:
     from gateway.cli.manners.flags import Flags
 
 DONE, INTERRUPTED, CLOSED_PIPE = 0, 130, 141
-LAST_SECONDS = 1.0
 
 
 def main() -> None:
     """The console script."""
-    code = run(sys.argv[1:])
-    _leave_threads_behind(code)
-    sys.exit(code)
-
-
-def _leave_threads_behind(code: int) -> None:
-    """A handler that runs in a thread and does not end cannot be stopped: without this it would hold up the exit."""
-    import threading
-    import time
-
-    if threading.active_count() == 1:
-        return
-    over_at = time.monotonic() + LAST_SECONDS
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join(max(over_at - time.monotonic(), 0))
-    if any(
-        each.is_alive() and not each.daemon for each in threading.enumerate() if each is not threading.main_thread()
-    ):
-        print("warning: a handler has not ended, and is left behind", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:

@@ -51,9 +51,8 @@ def test_a_handler_that_never_ends_does_not_hold_up_the_exit(shop: Command) -> N
     work = shop.start("work", "--app", "shop", "--group", "stuck")
     wait_for_line(work, "hangs")
     work.send_signal(signal.SIGTERM)
-    _, said = work.communicate(timeout=15)
+    work.communicate(timeout=15)
     assert work.returncode == 0
-    assert "left behind" in said
 
 
 def test_a_module_without_consumers_is_refused(cli: Command) -> None:
