@@ -71,6 +71,8 @@ class Holder:
         """The replay that those events belong to which are replayed."""
         self._left_out = None if scope is None else scope.left_out
         self._number = 0
+        self.has_passed_over = False
+        """Whether a lane has moved on without a handling: nobody else says that there is something to commit."""
         self._lanes = Lanes()
         self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows, kept_in_all)
         self._rows = self._detached.lanes
@@ -144,6 +146,7 @@ class Holder:
             if not self._is_passed_over(event):
                 return event
             self._detached.advance(event)
+            self.has_passed_over = True
         return None
 
     def _is_passed_over(self, event: Delivery) -> bool:

@@ -154,10 +154,18 @@ class Owned:
         while (event := source.take(self._server_ms)) is None:
             if self._held_back or not self.reading.unpack():
                 self.reading.turn_over()
+                if self.holder.has_passed_over:
+                    self._note_passed_over()
                 return None
             self._finished.set()  # nobody may want what was unpacked
+        if self.holder.has_passed_over:
+            self._note_passed_over()
         self.in_hands += 1
         return event
+
+    def _note_passed_over(self) -> None:
+        self.holder.has_passed_over = False
+        self._finished.set()
 
     @property
     def holds_back(self) -> bool:

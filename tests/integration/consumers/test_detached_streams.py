@@ -1,6 +1,7 @@
 """Streams that left the main pass, and come back to it."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -8,7 +9,9 @@ from msgspec import Struct
 
 from consumers import Context, consumer
 from consumers.groups import GroupShape, describe_group
-from eventstore import EventStore
+from consumers.holder import Holder
+from consumers.state import Row, Stored, Token
+from eventstore import EventStore, Metadata, RecordedEvent
 from tests.support.running import running
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import open_store
@@ -63,3 +66,19 @@ async def test_a_slow_stream_comes_back_though_not_all_of_its_events_are_wanted(
             if not (now.partitions[0].detached or now.lag):
                 break
     assert handled == [version for version, event in enumerate(events, 1) if isinstance(event, Wanted)]
+
+
+async def test_who_passes_over_an_event_of_a_lane_says_that_there_is_something_to_commit() -> None:
+    """Nothing else would: the row stood in the table until some other event came."""
+    stored = Stored(1, 1, (1, 2), 2, False, "", {"order-1": Row(2, fin=2)}, (), 0, 2, b"1:1", None)
+    holder = Holder(stored, Token("ada", 1, 1), lambda event: event.type == "Wanted")
+    assert holder.take(lambda: 0) is None
+    assert holder.wanting(1) == [("order-1", 2)]
+    other = RecordedEvent(uuid4(), "order-1", 2, 0, 1, 2, 0, "Other", 1, None, Metadata())
+    holder.read("order-1", [other], 2)
+    assert not holder.has_passed_over
+    assert holder.take(lambda: 0) is None
+    assert holder.has_passed_over
+    call = holder.prepare()
+    assert call is not None
+    assert call.rows == {"order-1": Row(3, fin=2)}
