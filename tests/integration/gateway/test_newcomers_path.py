@@ -1,0 +1,135 @@
+"""What a newcomer is told to do, done as it is written: README.md and docs/tutorial.md."""
+
+import re
+import shlex
+import subprocess
+import sys
+from ast import literal_eval
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.command import ROOT, Command, interrupt, wait_for_line, wait_until
+
+README, TUTORIAL = (ROOT / "README.md").read_text(), (ROOT / "docs" / "tutorial.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def chapter(title: str) -> str:
+    return TUTORIAL.split(f". {title}\n")[1].split("\n## ")[0]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Those of `eventstore` in the blocks of a text."""
+    for line in "".join(blocks(text, "sh")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0].endswith("eventstore"):
+            yield words[1:]
+
+
+def python(here: Command, name: str, code: str) -> "subprocess.Popen[str]":
+    (here.folder / name).write_text(code)
+    return subprocess.Popen(
+        [sys.executable, name],
+        cwd=here.folder,
+        env=here.environment | {"PYTHONUNBUFFERED": "1"},
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def run_tests_of(here: Command, file: str) -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    done = subprocess.run(words, cwd=here.folder, env=here.environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout
+
+
+def wait_until_paid(orders: "subprocess.Popen[str]", paid: dict[str, int]) -> None:
+    """The streams of one partition come in order, partitions as they like."""
+    while literal_eval(wait_for_line(orders, "{").rpartition(" ")[0]) != paid:
+        continue
+
+
+def types_in(here: Command, stream: str) -> list[str]:
+    return [event["type"] for event in here.ok("read", stream, "--json").items]
+
+
+@pytest.fixture
+def here(embedded: Command) -> Command:
+    """With the partitions that a log has by itself."""
+    del embedded.environment["EVENTSTORE_PARTITIONS"]
+    return embedded
+
+
+def test_the_log_of_the_readme(here: Command) -> None:
+    (code,) = [block for block in blocks(README, "python") if "async def main" in block]
+    out, said = python(here, "order.py", code).communicate(timeout=60)
+    assert "OrderPlaced(total=99)" in out, said
+    assert "WrongExpectedVersion" in python(here, "order.py", code).communicate(timeout=60)[1]
+
+
+def test_the_consumer_of_the_readme(here: Command) -> None:
+    (code,) = [block for block in blocks(README, "python") if "@consumer" in block]
+    (here.folder / "shop.py").write_text(code)
+    run_tests_of(here, "shop.py")
+    up = here.start("up", "--app", "shop")
+    wait_for_line(up, "working for charge-cards")
+    section = README.split("\n## Handle events\n")[1].split("\n## ")[0]
+    for words in commands(section):
+        here.ok(*words)
+    wait_until(lambda: types_in(here, "order-42") == ["OrderPlaced", "PaymentTaken"])
+    assert interrupt(up)[0] == 0
+
+
+def test_the_first_chapters_of_the_tutorial(here: Command) -> None:
+    for words in commands(chapter("Publish and read")):
+        here.ok(*words)
+    before = TUTORIAL.split("\n## 6. ")[0]
+    orders = python(here, "orders.py", "\n\n".join(blocks(before, "python")))
+    wait_until_paid(orders, {"order-42": 99, "order-43": 5})
+    for words in commands(chapter("Run it")):
+        here.ok(*words)
+    wait_until_paid(orders, {"order-42": 99, "order-43": 5, "order-44": 7})
+    orders.kill()
+    orders.communicate()
+
+
+def test_the_chapter_on_consumers(here: Command) -> None:
+    text = chapter("React to events")
+    first, second, third, fourth = re.split(r"^\*\*(?=[A-Z])", text, flags=re.MULTILINE)
+    (code,) = blocks(first, "python")
+    (here.folder / "payments.py").write_text(code)
+    run_tests_of(here, "payments.py")
+    work = here.start("work", "--app", "payments")
+    wait_for_line(work, "stop it")
+
+    publish, *_ = commands(second)
+    here.ok(*publish)
+    wait_until(lambda: [group["retrying"] for group in here.ok("groups", "--json").items] == [1])
+    (here.folder / "the-bank").touch()
+    wait_for_line(work, "charged order-45 99")
+
+    *letters, retry = commands(third)
+    here.ok(*letters[0])
+    here.ok(*letters[1])
+    wait_until(lambda: [letter["waiting"] for letter in here.ok("dlq", "list", "--json").items] == [1])
+    assert "order-46" in here.ok(*letters[2]).out
+    assert "CardDeclined: 500 is the limit" in here.ok(*letters[3]).out
+    assert interrupt(work)[0] == 0
+    (here.folder / "payments.py").write_text(code.replace("500", "1000"))
+    one, other = (here.start("work", "--app", "payments") for _ in range(2))
+    here.ok(*retry)
+    wait_until(lambda: types_in(here, "order-46").count("OrderPaid") == 2)
+
+    (groups,) = commands(fourth)
+
+    def shares() -> list[int]:
+        return sorted(len(each["partitions"]) for each in here.ok(*groups, "--json").json["members"])
+
+    wait_until(lambda: shares() == [8, 8])
+    assert interrupt(one)[0] == interrupt(other)[0] == 0
