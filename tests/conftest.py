@@ -6,9 +6,10 @@ system call of another platform) says so: the reason begins with "not applicable
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+import structlog
 
 _REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
@@ -16,6 +17,13 @@ _REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def usual_logs() -> Iterator[None]:
+    """A command that a test has run in this process has set up logs for itself, which would stay."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)
