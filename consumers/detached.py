@@ -111,6 +111,11 @@ class Detached:
         return self._due[0][0] if self._due else None
 
     @property
+    def has_urgent(self) -> bool:
+        """Whether a lane above NORMAL waits for its turn."""
+        return self._turns.has_urgent
+
+    @property
     def wants_events(self) -> bool:
         return bool(self._wanting)
 
@@ -138,6 +143,8 @@ class Detached:
         for event in events:
             if event.version == lane.end and not (lane.events and self._is_full()):
                 self._keep(lane, event, (sizes or {}).get(event.position, 0))
+        if lane.events:
+            self._wanting.discard(stream)
         self._offer(stream, lane, due=True)
 
     def _is_full(self, parts: int = 1) -> bool:
@@ -192,7 +199,7 @@ class Detached:
         if new is not None:
             lane = self.lanes[stream] = DetachedLane(new, deque(), is_stored=False)
             self._clean.add(stream)
-            self._offer(stream, lane)
+            self._wanting.add(stream)  # at once: it is in a hurry
         lane = self.lanes[stream]
         if up_to > lane.urgent_up_to or of_class < lane.urgent_class:
             lane.urgent_class, lane.urgent_up_to = of_class, max(up_to, lane.urgent_up_to)

@@ -37,13 +37,15 @@ AHEAD_EVENTS = 65_536
 
 class Urgent(NamedTuple):
     """Version `version` of a stream is of this class (turns.py), and lies beyond what the main pass had read at a look;
-    `first` is the first version of the stream that did, and `position` its place."""
+    `first` is the first version of the stream that did, and `position` its place. `event` is it, if nothing precedes
+    it there."""
 
     stream: str
     first: int
     position: int
     version: int
     of_class: int
+    event: Delivery | None = None
 
 
 class Holder:
@@ -181,6 +183,11 @@ class Holder:
         return self._detached.wants_events
 
     @property
+    def has_urgent(self) -> bool:
+        """Whether a stream above NORMAL waits for its turn."""
+        return self._lanes.has_urgent or self._detached.has_urgent
+
+    @property
     def has_priorities(self) -> bool:
         """Whether an event of the main pass has another one than NORMAL, so that all that was read should be fed."""
         return self._lanes.has_priorities
@@ -259,6 +266,8 @@ class Holder:
         if new is not None and (urgent.position <= self.cursor or len(self._rows) >= self._bound):
             return False
         self._detached.pull(stream, urgent.of_class, urgent.version, new)
+        if new is not None and urgent.event is not None:
+            self._detached.read(stream, [urgent.event], urgent.version)
         return True
 
     def is_failing(self, stream: str) -> bool:

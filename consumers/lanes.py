@@ -38,6 +38,11 @@ class Lanes:
         """Whether any lane has an event of another class than NORMAL."""
         return bool(self._counts)
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether a lane above NORMAL waits for its turn."""
+        return self._turns.has_urgent
+
     def add(self, event: Delivery) -> None:
         """An event behind all others of its stream."""
         stream = event.stream
@@ -117,7 +122,10 @@ class Lanes:
         counts = self._counts.get(stream)
         if counts is None:
             return NORMAL
-        return next((i for i, count in enumerate(counts) if count), NORMAL)
+        for of_class, count in enumerate(counts):
+            if count:
+                return of_class
+        return NORMAL
 
     def _count(self, stream: str, of_class: int) -> None:
         """One more of a class; the head moves up if it waits and the lane is more urgent now."""

@@ -258,4 +258,5 @@ class Reading:
             if all(pulled):
                 after, looked_up_to = last, int(last.partition("-")[2])
             if any(pulled):
+                self._lanes.set()
                 self._on_fed()

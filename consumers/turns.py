@@ -27,6 +27,11 @@ class Turns(Generic[T]):
         self._credit = [0] * len(WEIGHTS)
         self._others = 0  # in other classes than NORMAL: while there are none, choosing costs nothing
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether anything above NORMAL waits."""
+        return self._others > 0 and any(self._queues[:NORMAL])
+
     def __iter__(self) -> Iterator[T]:
         for queue in self._queues:
             yield from queue
@@ -39,7 +44,8 @@ class Turns(Generic[T]):
         """The next; None if there is nothing."""
         if not self._others:
             return self._normal.popleft() if self._normal else None
-        chosen = self._chosen([i for i, queue in enumerate(self._queues) if queue])
+        ready = [i for i, queue in enumerate(self._queues) if queue]
+        chosen = ready[0] if len(ready) == 1 else self._chosen(ready)
         self._others -= chosen != NORMAL
         return self._queues[chosen].popleft()
 

@@ -7,18 +7,19 @@
 So version 6 and 7 of order-42 are to be handled next, in this order, and the main pass will pass over them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from consumers.deliveries import Deliveries
+from consumers.deliveries import Deliveries, Delivery
 from consumers.holder import Urgent
 from consumers.turns import CLASSES
-from eventstore.codec import Entry, unpack
+from consumers.weights import HEAVY_BYTES
+from eventstore.codec import unpack
 from eventstore.log import Log
 from infrastructure.patience import replies
 
 if TYPE_CHECKING:
-    from infrastructure.connect import Command
+    from infrastructure.connect import Command, Reply
 
 EVENTS_AT_ONCE = 64
 PREDECESSORS = 1_024
@@ -37,29 +38,42 @@ async def urgent_beyond(
     look: list[Command] = [("XRANGE", events, entry_id, entry_id) for entry_id, _ in found]
     stored = await replies(log.redis, events, *look)
     entries = [unpack(partition, each[0][0], each[0][1][1]) for each in stored if each]
-    last = {entry.stream: entry for entry in entries if _is_wanted(entry, deliveries)}
-    return await _with_predecessors(log, partition, list(last.values()), read_up_to), found[-1][0].decode()
+    last = {each.stream: each for each in map(deliveries.one, entries) if deliveries.wanted(each)}
+    large = {entry.position for entry in entries if len(entry.data) >= HEAVY_BYTES}
+    urgent = await _with_predecessors(log, partition, list(last.values()), read_up_to, large)
+    return urgent, found[-1][0].decode()
 
 
-def _is_wanted(entry: Entry, deliveries: Deliveries) -> bool:
-    return deliveries.wanted(deliveries.one(entry))
-
-
-async def _with_predecessors(log: Log, partition: int, last: Sequence[Entry], read_up_to: int) -> list[Urgent]:
+async def _with_predecessors(
+    log: Log, partition: int, last: Sequence[Delivery], read_up_to: int, large: Container[int]
+) -> list[Urgent]:
     if not last:
         return []
-    keys = [log.keys.index(partition, entry.stream) for entry in last]
-    archived: list[Command] = [("LINDEX", key, 0) for key in keys]
-    bases = await replies(log.redis, keys[0], *archived)
-    places = [entry.version - int(base) for entry, base in zip(last, bases, strict=True)]
-    ranges: list[Command] = [
-        ("LRANGE", key, max(place - PREDECESSORS, 1), place) for key, place in zip(keys, places, strict=True)
-    ]
     found: list[Urgent] = []
-    for entry, positions in zip(last, await replies(log.redis, keys[0], *ranges), strict=True):
+    for entry, positions in zip(last, await _positions(log, partition, last), strict=True):
         beyond = sum(int(position) > read_up_to for position in positions)
         if 0 < beyond < PREDECESSORS:
             of_class = CLASSES[entry.metadata.priority]
             first = entry.version - beyond + 1
-            found.append(Urgent(entry.stream, first, int(positions[-beyond]), entry.version, of_class))
+            event = entry if beyond == 1 and entry.position not in large else None
+            found.append(Urgent(entry.stream, first, int(positions[-beyond]), entry.version, of_class, event))
     return found
+
+
+async def _positions(log: Log, partition: int, last: Sequence[Delivery]) -> "list[Reply]":
+    """Of each event and what precedes it in its stream. Of most streams nothing is archived: their places in the index
+    are asked for along with that."""
+    keys = [log.keys.index(partition, entry.stream) for entry in last]
+    ranges = [_range(key, entry.version) for key, entry in zip(keys, last, strict=True)]
+    archived: list[Command] = [("LINDEX", key, 0) for key in keys]
+    answers = await replies(log.redis, keys[0], *archived, *ranges)
+    bases, found = [int(base) for base in answers[: len(keys)]], answers[len(keys) :]
+    if others := [i for i, base in enumerate(bases) if base]:
+        again = [_range(keys[i], last[i].version - bases[i]) for i in others]
+        for i, positions in zip(others, await replies(log.redis, keys[0], *again), strict=True):
+            found[i] = positions
+    return found
+
+
+def _range(key: str, place: int) -> "Command":
+    return "LRANGE", key, max(place - PREDECESSORS, 1), place

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 SLOW_SECONDS = 0.1
 """A handler that has kept its stream in the main pass for so long lets the others go on without it."""
-EVENTS_PER_TURN = 256
-"""After so many the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
+LOOP_SECONDS = 0.002
+"""After so long the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
 TURN_SECONDS = 0.02
-"""After so long with one partition a worker goes on with the next that may have work, or it would never get to it."""
+"""After so long with one partition a worker goes on with the next that may have work, or it would never get to it; at
+once if there is something urgent."""
 
 logger = structlog.get_logger(__name__)
 
@@ -66,6 +67,9 @@ class Workers:
         self._is_ready: set[Owned] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._hands: list[_Hands] = []
+        self._came_forward: set[Owned] = set()
+        """Partitions with something urgent that went before the others: not again until one of these had its turn."""
+        self._is_urgent = False
 
     async def run(self) -> None:
         """For as long as it is not cancelled."""
@@ -78,6 +82,11 @@ class Workers:
         if owned not in self._is_ready:
             self._is_ready.add(owned)
             self._ready.append(owned)
+        if owned.holder.has_urgent and owned not in self._came_forward:
+            self._ready.remove(owned)
+            self._ready.appendleft(owned)
+            self._came_forward.add(owned)
+            self._is_urgent = True
         self._wake_one()
 
     def refuse(self, event: Delivery, error: CommitRefused) -> None:
@@ -121,17 +130,17 @@ class Workers:
     async def _work(self) -> None:
         hands = _Hands()
         self._hands.append(hands)
-        handled = 0
+        loop_at = 0.0
         while True:
             owned = await self._next()
             turn_ends_at = time.monotonic() + TURN_SECONDS
             while (event := await self._paced(owned) if self._pace else self._take(owned)) is not None:
                 await self._handle(hands, owned, event)
-                handled += 1
-                if handled % EVENTS_PER_TURN == 0:
+                if hands.began_at >= loop_at:
+                    loop_at = hands.began_at + LOOP_SECONDS
                     owned.reading.turn_over()
                     await asyncio.sleep(0)
-                if hands.began_at >= turn_ends_at and len(self._ready) > 1:
+                if (hands.began_at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
                     break
             else:
                 self._is_ready.discard(owned)
@@ -166,6 +175,9 @@ class Workers:
                 if future in self._waiting:
                     self._waiting.remove(future)
         self._ready.rotate(-1)
+        self._is_urgent = False
+        if self._ready[-1] not in self._came_forward:
+            self._came_forward.clear()
         asyncio.get_running_loop().call_soon(self._wake_one)
         return self._ready[-1]
 

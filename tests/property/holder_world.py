@@ -331,7 +331,8 @@ class World:
             stream, version = self.choose.choice(beyond)
             first = self._first_above(stream, cursor)
             position = self._position(stream, first) or 0
-            member.holder.pull(Urgent(stream, first, position, version, self.choose.randint(0, 1)))
+            event = self._event(position) if first == version and self.choose.random() < 0.7 else None
+            member.holder.pull(Urgent(stream, first, position, version, self.choose.randint(0, 1), event))
 
     def _resume(self, name: str, member: HolderOf) -> None:
         member.holder.resume()

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
+import anyio
 import pytest
 from msgspec import Struct
 
 from consumers.consumer import consumer
+from consumers.owned import Owned
 from consumers.retry import Fixed, Park
-from eventstore import EventStore, NewEvent, RecordedEvent, Untyped
+from consumers.workers import Workers
+from eventstore import EventStore, Metadata, NewEvent, Priority, RecordedEvent, Untyped
 from eventstore.partitions import partition_of
 from tests.support.handling import work
 from tests.support.letters import until_listed
@@ -117,3 +120,42 @@ async def test_a_rate_is_kept_also_after_a_while_without_events(store: EventStor
     pauses = [after - before for before, after in pairwise(called_at)]
     assert min(pauses) > 0.05
     assert called_at[-1] - called_at[0] > 1.4
+
+
+async def test_a_partition_with_something_urgent_comes_before_the_others(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RecordedEvent] = []
+    first: list[RecordedEvent] = []
+    has_begun, is_known, may_go_on = anyio.Event(), anyio.Event(), anyio.Event()
+    ready = Workers.ready
+
+    def told(workers: Workers, owned: Owned) -> None:
+        ready(workers, owned)
+        if owned.holder.has_urgent:
+            is_known.set()
+
+    @consumer("hurried", concurrency=1)
+    async def handle(event: RecordedEvent) -> None:
+        if not first:
+            first.append(event)
+            has_begun.set()
+            await may_go_on.wait()
+        seen.append(event)
+
+    def placed(priority: Priority) -> NewEvent:
+        return NewEvent(data=Placed(1), metadata=Metadata(priority=priority))
+
+    monkeypatch.setattr(Workers, "ready", told)
+    partitions = range(store.log.partitions)
+    for partition in partitions:
+        for stream in streams_of(store, partition, 5):
+            await store.append(stream, [placed(Priority.LOW)] * 4)
+    async with running(store, handle):
+        await has_begun.wait()
+        another = next(partition for partition in partitions if partition != first[0].partition)
+        await store.append(streams_of(store, another, 6)[5], [placed(Priority.CRITICAL)])
+        await is_known.wait()
+        may_go_on.set()
+        await until(lambda: len(seen) == 20 * len(partitions) + 1)
+    assert [event.metadata.priority for event in seen[:3]] == [Priority.LOW, Priority.CRITICAL, Priority.LOW]
