@@ -183,6 +183,11 @@ class Holder:
         return self._detached.wants_events
 
     @property
+    def finished_up_to(self) -> int:
+        """The highest position with nothing unfinished of the main pass at or below it."""
+        return self._lanes.finished_up_to(self.cursor)
+
+    @property
     def has_urgent(self) -> bool:
         """Whether a stream above NORMAL waits for its turn."""
         return self._lanes.has_urgent or self._detached.has_urgent
@@ -291,7 +296,7 @@ class Holder:
         Until `committed` no other may be prepared."""
         if self._sent is not None:
             raise RuntimeError("the commit before has no outcome yet")
-        offset = self._new_offset()
+        offset = self.finished_up_to
         changed = self._detached.changed
         streams = {*changed, *self._candidates(offset)}
         brought = self._bringing.taken_along(lambda event: event.stream in self._rows or event.position <= offset)
@@ -357,9 +362,6 @@ class Holder:
         events, is_running = self._detached.leave(stream)
         read = [(event, size) for event, size in events if event.position <= self.cursor]
         self._lanes.bring_back(read, running=is_running)
-
-    def _new_offset(self) -> int:
-        return self._lanes.finished_up_to(self.cursor)
 
     def _candidates(self, offset: int) -> list[str]:
         at_head = offset >= self.head

@@ -43,7 +43,8 @@ _NOT_NORMAL = tuple(msgspec.msgpack.encode(each.value) for each in Priority if e
 what is urgent also through its index."""
 LANE_EVENTS = 64
 LANES_AT_ONCE = 16
-LOOK_FOR_URGENT_SECONDS = 0.05
+LOOK_FOR_URGENT_SECONDS, LOOK_AGAIN_SECONDS, LOOK_AGAIN_FOR_SECONDS = 0.05, 0.02, 10.0
+"""How often what is urgent is looked for beyond the window, and how often for a while once some was found."""
 OTHER_EPOCH = "the log goes on in another epoch"
 
 
@@ -72,10 +73,11 @@ class Reading:
         self._on_fed, self._on_head, self._on_lost = on_fed, on_head, on_lost
         self._chain: Chain = parse(epochs)
         self._read_up_to = holder.cursor
-        self._waiting: deque[Run] = deque()
+        self._waiting: deque[tuple[float, Run]] = deque()  # with the time at which it was read
         self._waiting_events = 0
         self._waiting_weights = Weights()
-        self._waiting_since = 0.0
+        self._priority: bytes | None = b""
+        self._mixed_up_to = 0
         self._room = asyncio.Event()  # something may be read
         self._behind = asyncio.Event()  # there is more in the log than in the window
         self._lanes = asyncio.Event()  # a lane wants events
@@ -96,7 +98,7 @@ class Reading:
         if not self._waiting:
             return False
         self._unpack_next()
-        if self._holder.has_priorities:
+        if self._is_mixed:
             self._unpack_all()
         return True
 
@@ -105,17 +107,27 @@ class Reading:
             self._unpack_next()
 
     def _unpack_next(self) -> None:
-        run = self._waiting.popleft()
+        _, run = self._waiting.popleft()
         self._waiting_events -= len(run.values)
         weights = self._waiting_weights
         sizes = {position: weights.drop(position) for position in run.positions} if weights else None
         self._holder.feed(self._deliveries.of(self._keys.partition, (run,)), run.first + len(run.values) - 1, sizes)
 
     def unpack_old(self) -> None:
-        """All that has waited for long."""
-        if self._waiting and time.monotonic() - self._waiting_since > UNPACK_SECONDS:
-            self._unpack_all()
+        """What has waited for long."""
+        long_ago = time.monotonic() - UNPACK_SECONDS
+        if self._waiting and self._waiting[0][0] < long_ago:
+            while self._waiting and self._waiting[0][0] < long_ago:
+                self._unpack_next()
             self._on_fed()
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether priorities choose, so that they should among all that was read: what is read and unfinished has more
+        than one."""
+        if self._priority == b"" and self._holder.has_priorities:  # of an event that has headers
+            return True
+        return self._mixed_up_to > self._holder.finished_up_to
 
     def turn_over(self) -> None:
         """Somebody has taken what there was, or has taken for long."""
@@ -136,16 +148,18 @@ class Reading:
     def _feed(self, runs: Sequence[Run], largest: int = 0) -> None:
         """Consecutive runs behind what was read before. None of their events has more bytes than `largest`, if that is
         known."""
-        if not self._waiting:
-            self._waiting_since = time.monotonic()
+        at = time.monotonic()
         for run in runs:
             for i in range(0, len(run.values), UNPACKED_AT_ONCE):
-                self._waiting.append(Run(run.epoch, run.first + i, 1, run.values[i : i + UNPACKED_AT_ONCE]))
+                self._waiting.append((at, Run(run.epoch, run.first + i, 1, run.values[i : i + UNPACKED_AT_ONCE])))
             self._waiting_events += len(run.values)
             self._read_up_to += len(run.values)
         for position, size in heavy_ones(runs, largest):
             self._waiting_weights.add(position, size)
-        if self._holder.has_priorities or any(value.endswith(_NOT_NORMAL) for run in runs for value in run.values):
+        before, self._priority = self._priority, _priority_of(runs) if runs else self._priority
+        if self._priority is None or self._priority != before:
+            self._mixed_up_to = self._read_up_to
+        if self._is_mixed:
             self._unpack_all()
         self._on_fed()
 
@@ -245,11 +259,13 @@ class Reading:
     async def pull_on(self) -> None:
         """While there is more than in the window, what is urgent comes forward; for ever."""
         after, looked_up_to = self._id_at(self._holder.cursor), self._holder.cursor
+        often_until = 0.0
         while True:
             if self.at_head and not self._waiting:
                 self._behind.clear()
                 await self._behind.wait()
-            await anyio.sleep(LOOK_FOR_URGENT_SECONDS)
+            often = time.monotonic() < often_until
+            await anyio.sleep(LOOK_AGAIN_SECONDS if often else LOOK_FOR_URGENT_SECONDS)
             window_ends_at = self._holder.cursor
             if looked_up_to < window_ends_at:
                 after, looked_up_to = self._id_at(window_ends_at), window_ends_at
@@ -258,5 +274,17 @@ class Reading:
             if all(pulled):
                 after, looked_up_to = last, int(last.partition("-")[2])
             if any(pulled):
+                often_until = time.monotonic() + LOOK_AGAIN_FOR_SECONDS
                 self._lanes.set()
                 self._on_fed()
+
+
+def _priority_of(runs: Sequence[Run]) -> bytes | None:
+    """How all values end if they have one priority; empty for NORMAL, None for several."""
+    first = runs[0].values[0]
+    ending = next((each for each in _NOT_NORMAL if first.endswith(each)), b"")
+    if ending:
+        is_one = all(value.endswith(ending) for run in runs for value in run.values)
+    else:
+        is_one = not any(value.endswith(_NOT_NORMAL) for run in runs for value in run.values)
+    return ending if is_one else None

@@ -137,9 +137,9 @@ class Workers:
             while (event := await self._paced(owned) if self._pace else self._take(owned)) is not None:
                 await self._handle(hands, owned, event)
                 if hands.began_at >= loop_at:
-                    loop_at = hands.began_at + LOOP_SECONDS
                     owned.reading.turn_over()
                     await asyncio.sleep(0)
+                    loop_at = time.monotonic() + LOOP_SECONDS  # from now: the loop may have taken long
                 if (hands.began_at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
                     break
             else:
