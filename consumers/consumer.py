@@ -7,7 +7,7 @@ async def charge(event: OrderPlaced, ctx: Context) -> PaymentTaken: ...
 async def send_receipt(event: PaymentTaken, mail: Mailer) -> None: ...
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from msgspec import Struct, field
@@ -62,7 +62,7 @@ def consumer(
     _check_replay(on_replay)
     settings = Consumer(
         _name(name),
-        Rules(_policy("retry", retry), tuple(_rules(on or {}))),
+        policies.rules_of(retry, on),
         whole("concurrency", concurrency, 1, MOST_CONCURRENCY),
         duration("timeout", timeout, shortest=0.001),
         on_replay,
@@ -149,22 +149,6 @@ def _name(name: str) -> str:
         return plain_name(name, "group")
     except InvalidRequest as error:
         raise InvalidConsumer(error.detail, field="name", remedy=error.remedy) from error
-
-
-def _policy(name: str, given: object) -> Policy:
-    if isinstance(given, Policy):
-        return given
-    remedy = 'Immediate(3), Fixed("5s"), Linear("1s"), Exponential("1s") or Park()'
-    raise InvalidConsumer(f"{name} is {given!r:.80}, no policy", field=name, remedy=remedy)
-
-
-def _rules(on: Mapping[type[Exception], Policy]) -> Iterator[tuple[type[Exception], Policy]]:
-    if not isinstance(on, Mapping):
-        raise InvalidConsumer("on is no mapping", field="on", remedy='on={CardDeclined: Fixed("5s")}')
-    for kind, policy in on.items():
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise InvalidConsumer(f"on names {kind!r:.80}, no exception", field="on", remedy="the class of exceptions")
-        yield kind, _policy(f"on[{kind.__name__}]", policy)
 
 
 def _check_replay(on_replay: str) -> None:

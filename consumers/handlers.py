@@ -58,27 +58,25 @@ class Handler(Struct, frozen=True):
 def handler_of(function: Callable[..., Any], timeout_seconds: float, on_replay: OnReplay) -> Handler:
     """Raises InvalidConsumer, which names function, parameter and remedy."""
     name = name_of(function)
-    is_async = _is_async(function, name)
-    first, *others = _parameters(function, name)
+    is_async = is_async_function(function, name)
+    first, *others = parameters_of(function, name)
     types, takes_envelope = _taken(first.annotation, f"{name}({first.name})")
-    contexts = [each for each in others if each.annotation is Context]
+    context, resources = further(others, Context, name)
+    return Handler(function, name, types, takes_envelope, context, resources, is_async, timeout_seconds, on_replay)
+
+
+def further(parameters: Iterable[inspect.Parameter], context: type, name: str) -> tuple[str | None, tuple[Wanted, ...]]:
+    """The parameter that gets the context, and those that get resources."""
+    others = tuple(parameters)
+    contexts = [each.name for each in others if each.annotation is context]
     if len(contexts) > 1:
-        raise _unusable(f"{name}({contexts[1].name})", "is a second Context", "take it once")
-    return Handler(
-        function,
-        name,
-        types,
-        takes_envelope,
-        contexts[0].name if contexts else None,
-        tuple(
-            Wanted(each.name, each.annotation, each.default is not each.empty)
-            for each in others
-            if each.annotation is not Context
-        ),
-        is_async,
-        timeout_seconds,
-        on_replay,
+        raise unusable(f"{name}({contexts[1]})", f"is a second {context.__name__}", "take it once")
+    resources = (
+        Wanted(each.name, each.annotation, each.default is not each.empty)
+        for each in others
+        if each.annotation is not context
     )
+    return contexts[0] if contexts else None, tuple(resources)
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -112,13 +110,13 @@ def _both(what: str, one: Handler, other: Handler) -> InvalidConsumer:
     )
 
 
-def _is_async(function: Callable[..., Any], name: str) -> bool:
+def is_async_function(function: Callable[..., Any], name: str) -> bool:
     plain = _plain(function)
     if not callable(function) or isinstance(function, type):
-        raise _unusable(name, "is no function", "decorate a function: async def handler(event: OrderPlaced)")
+        raise unusable(name, "is no function", "decorate a function: async def handler(event: OrderPlaced)")
     called = plain if inspect.isroutine(plain) else type(plain).__call__  # of an object that is called
     if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
-        raise _unusable(name, "is a generator", "return a list of events")
+        raise unusable(name, "is a generator", "return a list of events")
     return inspect.iscoroutinefunction(called)
 
 
@@ -129,23 +127,23 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _parameters(function: Callable[..., Any], name: str) -> Iterator[inspect.Parameter]:
+def parameters_of(function: Callable[..., Any], name: str) -> Iterator[inspect.Parameter]:
     """With the annotations as types, where they are written as text."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
-        raise _unusable(name, f"has no signature ({error})", "decorate a plain function") from error
+        raise unusable(name, f"has no signature ({error})", "decorate a plain function") from error
     if not parameters or parameters[0].kind in (parameters[0].KEYWORD_ONLY, parameters[0].VAR_KEYWORD):
-        raise _unusable(name, "takes no event", "its first parameter is the event: event: OrderPlaced")
+        raise unusable(name, "takes no event", "its first parameter is the event: event: OrderPlaced")
     for place, parameter in enumerate(parameters):
         where = f"{name}({parameter.name})"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise _unusable(where, "takes any number of arguments", "name and annotate each parameter")
+            raise unusable(where, "takes any number of arguments", "name and annotate each parameter")
         if place and parameter.kind is parameter.POSITIONAL_ONLY:
-            raise _unusable(where, "can only be given by its place", "move the / behind the first parameter")
+            raise unusable(where, "can only be given by its place", "move the / behind the first parameter")
         if parameter.annotation is parameter.empty and (not place or parameter.default is parameter.empty):
             remedy = "annotate it with Context, or with the type of a resource" if place else _FIRST
-            raise _unusable(where, "has no annotation", remedy)
+            raise unusable(where, "has no annotation", remedy)
         yield parameter.replace(annotation=_evaluated(function, parameter, where))
 
 
@@ -158,7 +156,7 @@ def _evaluated(function: Callable[..., Any], parameter: inspect.Parameter, where
     try:
         found = get_type_hints(alone, known, _names_around(), include_extras=True)[parameter.name]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise _unusable(
+        raise unusable(
             where,
             f"has an annotation that cannot be told: {error}",
             "import what it names where the handler is defined, not under TYPE_CHECKING",
@@ -178,7 +176,7 @@ def _taken(annotation: Any, where: str) -> tuple[tuple[EventType, ...], bool]:
     """The event types, or whether it is the envelope of all."""
     if annotation is RecordedEvent:
         return (), True
-    return tuple(_event_type(member, where) for member in dict.fromkeys(_members(annotation))), False
+    return tuple(event_type_of(member, where) for member in dict.fromkeys(_members(annotation))), False
 
 
 def _members(annotation: Any) -> Iterator[Any]:
@@ -190,20 +188,20 @@ def _members(annotation: Any) -> Iterator[Any]:
         yield get_args(annotation)[0] if origin is Annotated else annotation
 
 
-def _event_type(member: Any, where: str) -> EventType:
+def event_type_of(member: Any, where: str) -> EventType:
     if member is RecordedEvent:
-        raise _unusable(where, "takes RecordedEvent beside other types", "RecordedEvent alone: it is for every type")
+        raise unusable(where, "takes RecordedEvent beside other types", "RecordedEvent alone: it is for every type")
     if not isinstance(member, type) or not issubclass(member, Struct) or member in _NO_EVENTS:
-        raise _unusable(where, f"is annotated with {_spelt(member)}, which is no event", _FIRST)
+        raise unusable(where, f"is annotated with {_spelt(member)}, which is no event", _FIRST)
     try:
         return event_type(member)
     except (EventTypeError, InvalidRequest) as error:
-        raise _unusable(where, f"takes {member.__name__}: {error.detail}", error.remedy or _FIRST) from error
+        raise unusable(where, f"takes {member.__name__}: {error.detail}", error.remedy or _FIRST) from error
 
 
 def _spelt(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _unusable(where: str, why: str, remedy: str) -> InvalidConsumer:
+def unusable(where: str, why: str, remedy: str) -> InvalidConsumer:
     return InvalidConsumer(f"handler {where} {why}", field=where, remedy=remedy)

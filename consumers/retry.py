@@ -6,9 +6,12 @@
 Pure: no clock, no state, so an event that waits goes on as it would have after a restart or in another process.
 """
 
+from collections.abc import Iterator, Mapping
+
 from msgspec import Struct
 
 from consumers.checks import duration, fraction, number, refused, whole
+from consumers.errors import InvalidConsumer
 
 MOST_ATTEMPTS = 1_000_000
 USUAL_IMMEDIATE = 3
@@ -135,3 +138,24 @@ class Rules(Struct, frozen=True):
         """That of the most specific class that was given: of the error's own, else of its nearest base."""
         given = dict(self.by_error)
         return next((given[kind] for kind in type(error).__mro__ if kind in given), self.usual)
+
+
+def rules_of(retry: object, on: Mapping[type[Exception], Policy] | None) -> Rules:
+    """What `retry=` and `on=` say. Raises InvalidConsumer."""
+    return Rules(_policy("retry", retry), tuple(_by_error(on or {})))
+
+
+def _policy(name: str, given: object) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    remedy = 'Immediate(3), Fixed("5s"), Linear("1s"), Exponential("1s") or Park()'
+    raise InvalidConsumer(f"{name} is {given!r:.80}, no policy", field=name, remedy=remedy)
+
+
+def _by_error(on: Mapping[type[Exception], Policy]) -> Iterator[tuple[type[Exception], Policy]]:
+    if not isinstance(on, Mapping):
+        raise InvalidConsumer("on is no mapping", field="on", remedy='on={CardDeclined: Fixed("5s")}')
+    for kind, policy in on.items():
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise InvalidConsumer(f"on names {kind!r:.80}, no exception", field="on", remedy="the class of exceptions")
+        yield kind, _policy(f"on[{kind.__name__}]", policy)
