@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from consumers.failure import Failure
 from consumers.state import Row, RowState
+from eventstore.arguments import may_be, not_empty
 from eventstore.names import category_of
 from eventstore.wire import Envelope, rfc3339
 
@@ -22,6 +23,11 @@ class Where(Struct, frozen=True):
     category: str | None = None
     prefix: str | None = None
     older_than_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        texts = {"error": self.error, "type": self.type, "category": self.category, "prefix": self.prefix}
+        may_be(str, "text, or leave it out", **texts)
+        not_empty(**texts)
 
     def may_match(self, stream: str) -> bool:
         """What the name alone tells."""

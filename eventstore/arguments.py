@@ -19,6 +19,14 @@ def may_be(kinds: Kinds, remedy: str, **given: object) -> None:
     must_be(kinds, remedy, **{name: value for name, value in given.items() if value is not None})
 
 
+def not_empty(**given: object) -> None:
+    """None of the texts is empty, neither itself nor in a list: it comes from a variable that is not set, and would
+    count as no bound, or match nothing."""
+    for name, value in given.items():
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise InvalidRequest(f"{name} has an empty text", field=name, remedy="give a text, or leave it out")
+
+
 def must_be_flags(**given: object) -> None:
     """Each is True or False: any text would count as true, `"false"` too."""
     must_be(bool, "True or False", **given)

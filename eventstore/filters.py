@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from eventstore.arguments import may_be
+from eventstore.arguments import may_be, not_empty
 from eventstore.codec import Entry
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest
@@ -30,6 +30,7 @@ class Filter(Struct, frozen=True):
             if not several or not all(isinstance(item, str) for item in given):
                 raise InvalidRequest(f"{name}={given!r} is no list of names", field=name, remedy='("A", "B")')
         may_be(str, "text, as in the metadata of the events", correlation_id=self.correlation_id)
+        not_empty(types=tuple(self.types), categories=tuple(self.categories), correlation_id=self.correlation_id)
         for name in ("since", "until"):
             if getattr(self, name) is not None and type(getattr(self, name)) is not int:
                 raise InvalidRequest(f"{name} is not a number of microseconds", field=name, remedy="a whole number")

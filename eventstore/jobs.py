@@ -18,6 +18,7 @@ import anyio
 import structlog
 
 from eventstore import audit
+from eventstore.arguments import not_empty
 from eventstore.envelope import Metadata, RecordedEvent
 from eventstore.errors import EventStoreError, InvalidRequest, JobNotFound, WrongExpectedVersion
 from eventstore.group_commit import GroupCommit
@@ -154,6 +155,7 @@ async def list_jobs(store: EventStore, *, limit: int | None = None) -> list[Job]
 
 async def get_job(store: EventStore, job_id: str) -> Job:
     """The job of an id, or of the only id that begins so. Raises JobNotFound, and InvalidRequest if several do."""
+    not_empty(job=job_id)
     found = []
     async for started, ended in _begun(store):
         its_id = data_of(started, JobStarted).job

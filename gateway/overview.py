@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventstore import epochs
+from eventstore.arguments import not_empty
 from eventstore.key_scan import keys_of
 from eventstore.log import FORMAT, Log
 from eventstore.names import category_of
@@ -54,6 +55,7 @@ class LogShape(Struct, frozen=True):
 
 async def streams(store: EventStore, *, category: str | None = None, limit: int | None = None) -> list[StreamShape]:
     """The streams in order of name, the first `limit` of them. Looks at every key of the log."""
+    not_empty(category=category)
     names = [name for name in await _names(store.log) if category is None or category_of(name) == category]
     chosen = sorted(names) if limit is None else nsmallest(limit, names)
     found: dict[str, StreamShape] = {}

@@ -8,6 +8,7 @@ from msgspec import Struct
 from consumers.errors import InvalidRequest
 from consumers.replay.targets import Target, Version
 from consumers.scope import Scope
+from eventstore.arguments import not_empty
 from eventstore.names import plain_name, stream_name
 
 Mode = Literal["in-place", "by-stream"]
@@ -50,6 +51,7 @@ class Request(Struct, frozen=True):
             raise InvalidRequest(
                 f"{self.to} is a version of one stream alone", field="stream", remedy="a time, or one replay for each"
             )
+        not_empty(types=self.types, correlation_id=self.correlation_id)
         if self.rate is not None and not self.rate > 0:
             raise InvalidRequest(f"rate is {self.rate}", field="rate", remedy="events per second, such as 20")
 

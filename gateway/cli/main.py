@@ -80,6 +80,7 @@ def _run_command(arguments: list[str]) -> int:
     try:
         _check_command(words[0])
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        _check_values(app, words)
     except (CycloptsError, EventStoreError) as error:
         from gateway.cli.manners.errors import print_error
 
@@ -103,6 +104,13 @@ def _check_command(name: str) -> None:
     near = get_close_matches(name, names, n=1)
     guess = f", did you mean {near[0]}?" if near else ""
     raise BadRequest(f"there is no command {name}{guess}", field="COMMAND", remedy="eventstore --help")
+
+
+def _check_values(app: "App", words: list[str]) -> None:
+    if not words[0].startswith("-") and any(word == "" or word.endswith("=") for word in words):
+        from gateway.cli.manners.empty import refuse_empty
+
+        refuse_empty(_command_of(app, words), words)
 
 
 def make_app() -> "App":
@@ -171,11 +179,16 @@ def _flags(bound: "BoundArguments") -> "Flags | None":
 
 
 def _names(app: "App", words: list[str]) -> frozenset[str]:
-    """Flags and positionals of a command, of the verb if it is a noun with one."""
-    found = app[words[0]]
-    if len(words) > 1 and not words[1].startswith("-") and words[1] in found:
-        found = found[words[1]]
+    """Flags and positionals of a command."""
+    found = _command_of(app, words)
     return frozenset(each for argument in found.assemble_argument_collection() for each in argument.names)
+
+
+def _command_of(app: "App", words: list[str]) -> "App":
+    """The verb, if it is a noun with one."""
+    found = app[words[0]]
+    has_verb = len(words) > 1 and not words[1].startswith("-") and words[1] in found
+    return found[words[1]] if has_verb else found
 
 
 def _usage_error(app: "App", error: "CycloptsError", words: list[str]) -> Exception:

@@ -45,6 +45,12 @@ async def test_a_job_is_seen_while_it_runs_and_after(store: EventStore) -> None:
     assert ended.ended_at is not None
 
 
+async def test_an_empty_id_means_no_job_though_every_id_begins_so(store: EventStore) -> None:
+    async with running(store, "import", "ada"):
+        with pytest.raises(InvalidRequest, match="empty"):
+            await cancel(store, "", "bob")
+
+
 async def test_progress_is_written_every_two_seconds_at_most(store: EventStore) -> None:
     clock = Clock()
     async with running(store, "import", "ada", clock=clock) as job:

@@ -54,6 +54,13 @@ def test_all_that_a_filter_has_must_hold(where: dict[str, Any], is_meant: bool) 
     assert Where(**where).matches(letter()) is is_meant
 
 
+@pytest.mark.parametrize("name", ["error", "type", "category", "prefix"])
+def test_a_filter_with_an_empty_text_is_refused_for_it_would_mean_all_or_none(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="empty") as refused:
+        Where(**{name: ""})
+    assert refused.value.field == name
+
+
 def test_what_is_retrying_is_not_parked_for_any_time() -> None:
     assert Where(error="CardDeclined").matches(letter(RETRYING))
     assert not Where(older_than_seconds=0.0).matches(letter(RETRYING))

@@ -64,6 +64,8 @@ def test_a_way_in_reads_times_as_it_reads_others() -> None:
         (Request("g", Earliest(), rate=0.0), "rate is 0.0"),
         (Request("g", Earliest(), rate=float("nan")), "rate is nan"),
         (Request("g", Earliest(), streams=("",)), "stream"),
+        (Request("g", Earliest(), types=("OrderPlaced", "")), "types has an empty text"),
+        (Request("g", Earliest(), correlation_id=""), "correlation_id has an empty text"),
         (Request("g", Version("a", 1), streams=("b",)), "of one stream alone"),
         (Request("g", Earliest(), streams=tuple(f"s-{i}" for i in range(1_001))), "too many"),
     ],

@@ -43,7 +43,16 @@ def test_one_thing_that_does_not_fit_is_enough(where: Filter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("types", "OrderPlaced"), ("categories", "order"), ("types", (1,)), ("since", 1.5)]
+    ("field", "value"),
+    [
+        ("types", "OrderPlaced"),
+        ("types", (1,)),
+        ("types", ("OrderPlaced", "")),
+        ("categories", "order"),
+        ("categories", [""]),
+        ("correlation_id", ""),
+        ("since", 1.5),
+    ],
 )
 def test_a_filter_that_would_match_nothing_by_mistake_is_refused(field: str, value: object) -> None:
     with pytest.raises(InvalidRequest) as refused:

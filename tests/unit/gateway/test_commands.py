@@ -90,6 +90,41 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert (re.findall(r"^  field: (.*)$", err, re.MULTILINE) or [None]) == [field]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["tail", "--correlation", ""], "--correlation"),
+        (["tail", "--type", "OrderPlaced", "--type", ""], "--type"),
+        (["export", "--type="], "--type"),
+        (["export", "--out", ""], "--out"),
+        (["streams", "--category", ""], "--category"),
+        (["streams", "--url", ""], "--url"),
+        (["--config", "", "streams"], "--config"),
+        (["dlq", "list", "--prefix", ""], "--prefix"),
+        (["dlq", "stats", "--error", ""], "--error"),
+        (["dlq", "retry", "--type", "", "--execute"], "--type"),
+        (["dlq", "export", "--category", ""], "--category"),
+        (["replay", "mailer", "--to", "earliest", "--stream", ""], "--stream"),
+        (["replay", "mailer", "--to", "earliest", "--type", ""], "--type"),
+        (["replay", "mailer", "--to", ""], "--to"),
+        (["work", "--app", "shop", "--group", ""], "--group"),
+        (["publish", "order-42", "OrderPlaced", "--correlation", ""], "--correlation"),
+    ],
+)
+def test_a_flag_with_an_empty_value_is_refused(
+    arguments: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: bad-request: {flag} is empty\n  field: {flag}\n  hint:  give a value, or leave")
+
+
+def test_an_empty_word_behind_a_switch_is_no_value_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["publish", "order-42", "OrderPlaced", "--json", ""]) == 1
+    assert '"code":"invalid-event"' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("data", ["{total: 99}", "{'total': 99}", "99}"])
 def test_data_that_are_no_json_come_with_the_right_form(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["publish", "order-42", "OrderPlaced", data]) == 1
