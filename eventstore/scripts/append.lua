@@ -33,6 +33,7 @@ local count, looks_up = tonumber(ARGV[2]), ARGV[3] == '1'
 -- include epoch.lua
 -- include head.lua
 -- include repeats.lua
+-- include notes.lua
 
 -- One command with any number of words behind its key; `each` gets the replies, and where their words began.
 local function in_chunks(command, key, words, each)
@@ -312,15 +313,8 @@ local function set(name, value)
   fields[#fields + 1] = value
 end
 
--- The bucket in use is emptied by its age, never by TIME itself: a clock that jumps would empty it at once.
 local function note_ids()
-  local window, bucket = tonumber(ARGV[1]), head[7]
-  local age = tonumber(head[8]) + math.min(math.max(now - tonumber(head[9]), 0), window / 8)
-  if age >= 1.25 * window then
-    bucket, age = bucket == '0' and '1' or '0', 0
-    call('UNLINK', KEYS[bucket + 4])
-    call('HSET', KEYS[bucket + 4], '', '')
-  end
+  local bucket, age = bucket_to_note_in({ KEYS[4], KEYS[5] }, tonumber(ARGV[1]), now, head[7], head[8], head[9])
   set('bucket', bucket)
   set('age', string.format('%d', age))
   set('at', string.format('%d', now))
