@@ -22,7 +22,7 @@ from consumers.retry import Policy, Rules
 from consumers.start import Start, parse_start
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest
-from eventstore.names import category_of, plain_name
+from eventstore.names import in_categories, plain_name, prefixes_of
 
 MOST_CONCURRENCY = 10_000
 Decorator = Callable[[Callable[..., Any]], "Consumer"]
@@ -59,21 +59,54 @@ def consumer(
     streams; `system` lets those in that begin with `$`. `rate` ("20/s", "100/m") bounds the calls of the group; `grace`
     is what running handlers get at shutdown before they are cancelled. Durations are as "200ms" or seconds. Raises
     InvalidConsumer."""
+    made = group(
+        name,
+        retry=retry,
+        on=on,
+        concurrency=concurrency,
+        timeout=timeout,
+        on_replay=on_replay,
+        start=start,
+        categories=_categories(categories),
+        system=system,
+        rate=rate,
+        middleware=middleware,
+        grace=grace,
+    )
+    return made.also()
+
+
+def group(
+    name: str,
+    *,
+    retry: Policy = policies.DEFAULT,
+    on: Mapping[type[Exception], Policy] | None = None,
+    concurrency: int = 16,
+    timeout: str | float = "60s",
+    on_replay: OnReplay = "drop",
+    start: str = "earliest",
+    categories: tuple[str, ...] = (),
+    system: bool = False,
+    rate: str | None = None,
+    middleware: Iterable[object] = (),
+    grace: str | float = "5s",
+) -> "Consumer":
+    """A consumer without handlers yet. Its `categories` may have hyphens: all streams that begin so, and go on with
+    one."""
     _check_replay(on_replay)
-    settings = Consumer(
+    return Consumer(
         _name(name),
         policies.rules_of(retry, on),
         whole("concurrency", concurrency, 1, MOST_CONCURRENCY),
         duration("timeout", timeout, shortest=0.001),
         on_replay,
         parse_start(start),
-        _categories(categories),
+        categories,
         flag("system", system),
         None if rate is None else parse_rate(rate),
         checked_middleware(middleware),
         duration("grace", grace),
     )
-    return settings.also()
 
 
 class Consumer(Struct, frozen=True, eq=False):
@@ -109,7 +142,7 @@ class Consumer(Struct, frozen=True, eq=False):
     def wants(self, event: RecordedEvent) -> bool:
         """Whether it takes events of this one's stream."""
         is_ours = self.system or not event.stream.startswith("$")
-        return is_ours and (not self.categories or category_of(event.stream) in self.categories)
+        return is_ours and (not self.categories or in_categories(event.stream, prefixes_of(self.categories)))
 
     def also(self, *, on_replay: OnReplay | None = None, timeout: str | float | None = None) -> Decorator:
         """Makes a function a further handler of the group, for events that none takes yet; what is not given is as the
@@ -118,13 +151,16 @@ class Consumer(Struct, frozen=True, eq=False):
             _check_replay(on_replay)
         seconds = self.timeout_seconds if timeout is None else duration("timeout", timeout, shortest=0.001)
 
-        def add(function: Callable[..., Any]) -> Consumer:
-            handler = handler_of(function, seconds, on_replay or self.on_replay)
-            refuse_two_for_one([*self._handlers, handler])
-            self._handlers.append(handler)
-            return self
+        def decorate(function: Callable[..., Any]) -> Consumer:
+            return self.add(handler_of(function, seconds, on_replay or self.on_replay))
 
-        return add
+        return decorate
+
+    def add(self, handler: Handler) -> "Consumer":
+        """A further handler. Raises InvalidConsumer if there is one for an event that it takes."""
+        refuse_two_for_one([*self._handlers, handler])
+        self._handlers.append(handler)
+        return self
 
     def __call__(self, event: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What the handler of this event returns, called with what is given."""

@@ -15,7 +15,7 @@ from eventstore.entries import Kind, Run, make_all
 from eventstore.envelope import Metadata, RecordedEvent
 from eventstore.errors import InvalidEvent
 from eventstore.log import Log
-from eventstore.names import category_of
+from eventstore.names import in_categories, prefixes_of
 
 
 class Undecodable(Struct, frozen=True):
@@ -45,17 +45,18 @@ class Deliveries:
     def __init__(
         self, log: Log, types: frozenset[str] | None, categories: frozenset[str] = frozenset(), *, system: bool = False
     ) -> None:
-        self._log, self._types, self._categories, self._system = log, types, categories, system
+        self._log, self._types, self._system = log, types, system
+        self._prefixes = prefixes_of(categories)
 
     @property
     def is_limited(self) -> bool:
         """Whether there may be events that the group does not want."""
-        return self._types is not None or bool(self._categories)
+        return self._types is not None or bool(self._prefixes)
 
     def wanted(self, event: Delivery) -> bool:
         if self._types is not None and event.type not in self._types:
             return False
-        return not self._categories or category_of(event.stream) in self._categories
+        return not self._prefixes or in_categories(event.stream, self._prefixes)
 
     def of(self, partition: int, runs: Iterable[Run]) -> Iterator[Delivery]:
         """In order. Raises LogDamaged for what is no entry of ours."""

@@ -1,6 +1,7 @@
 """What may be the name of a stream, a group or an event type."""
 
 import re
+from collections.abc import Iterable
 
 from eventstore.errors import InvalidRequest
 
@@ -43,6 +44,16 @@ def plain_name(name: str, what: str) -> str:
 def category_of(stream: str) -> str:
     """The name up to the first hyphen."""
     return stream.partition("-")[0]
+
+
+def in_categories(stream: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a stream is of one of the categories whose `prefixes_of` these are."""
+    return f"{stream}-".startswith(prefixes)
+
+
+def prefixes_of(categories: Iterable[str]) -> tuple[str, ...]:
+    """For `in_categories`. A category may have hyphens here: `saga-ingestion` is that of `saga-ingestion-...`."""
+    return tuple(f"{each}-" for each in categories)
 
 
 def _refused(name: object, why: str) -> InvalidRequest:
