@@ -85,9 +85,7 @@ class Detached:
         """The next event of a lane that may run, which stands still until it is advanced, failed or put back."""
         self._wake_due(now_ms)
         while (stream := self._turns.pop()) is not None:
-            lane = self.lanes.get(stream)
-            if lane is None or not lane.queued:
-                continue
+            lane = self.lanes[stream]
             lane.queued = False
             if lane.running or lane.row.state is RowState.PARKED:
                 continue
@@ -205,7 +203,7 @@ class Detached:
             lane.urgent_class, lane.urgent_up_to = of_class, max(up_to, lane.urgent_up_to)
             if lane.queued:
                 self._turns.remove(stream)
-                self._turns.add(stream, self._class_of(lane))
+                self._turns.add(stream, stream, self._class_of(lane))
 
     def advance(self, event: Delivery) -> None:
         """Version `next` is finished, or passed over."""
@@ -278,6 +276,7 @@ class Detached:
         """The stream has re-attached: its events in memory, what heavy ones weigh, and if the first is in hands."""
         self._clean.discard(stream)
         self._wanting.discard(stream)
+        self._turns.remove(stream)
         lane = self.lanes.pop(stream)
         return [(event, self._forget(event)) for event in lane.events], lane.running
 
@@ -307,7 +306,7 @@ class Detached:
     def _enqueue(self, stream: str, lane: DetachedLane) -> None:
         if not lane.queued:
             lane.queued = True
-            self._turns.add(stream, self._class_of(lane))
+            self._turns.add(stream, stream, self._class_of(lane))
 
     @staticmethod
     def _class_of(lane: DetachedLane) -> int:

@@ -113,24 +113,28 @@ class Holder:
     def rows(self) -> Mapping[str, Row]:
         return {stream: lane.row for stream, lane in self._rows.items()}
 
-    def feed(self, events: Iterable[Delivery], read_up_to: int, sizes: Mapping[int, int] | None = None) -> None:
+    def feed(self, events: Sequence[Delivery], read_up_to: int, sizes: Mapping[int, int] | None = None) -> None:
         """The events that follow those fed before, up to a position: some of them may have been left out because
         nobody wants them. `sizes` are those of the heavy ones."""
-        rows, add, wanted, left_out, fin = self._rows, self._lanes.add, self._wanted, self._left_out, self.fin
-        passed = fin if self._mute else 0
-        for event in events:
-            if rows and event.stream in rows:
-                self._detached.pass_over(event, sizes.get(event.position, 0) if sizes else 0)
-            elif (
-                event.position > passed
-                and (wanted is None or wanted(event))
-                and (left_out is None or event.position > fin or not left_out(event))
-            ):
-                add(event)
+        if self._rows or self._left_out is not None or (self._mute and self.cursor < self.fin):
+            events = self._not_passed_over(events, sizes or {})
+        self._lanes.feed(events if self._wanted is None else list(filter(self._wanted, events)))
         if sizes:
             self._lanes.weigh(sizes)
         self.cursor = read_up_to
         self.head = max(self.head, read_up_to)
+
+    def _not_passed_over(self, events: Sequence[Delivery], sizes: Mapping[int, int]) -> list[Delivery]:
+        """Those for the main pass: it passes over what lanes handle, and what a replay leaves out."""
+        rows, left_out, fin = self._rows, self._left_out, self.fin
+        passed = fin if self._mute else 0
+        kept: list[Delivery] = []
+        for event in events:
+            if event.stream in rows:
+                self._detached.pass_over(event, sizes.get(event.position, 0))
+            elif event.position > passed and (left_out is None or event.position > fin or not left_out(event)):
+                kept.append(event)
+        return kept
 
     def take(self, now_ms: Callable[[], int]) -> Delivery | None:
         """The next event that may be handled; its stream then waits until the outcome is told."""

@@ -1,12 +1,16 @@
 """The main pass of one partition: which events wait, which stream may go on, and how far everything is finished.
 
+    ahead     as they were read, while each is finished before the next is taken: nothing can overtake anything
+    lanes     of each stream its own, as soon as a second event is taken beside the first, or priorities choose
+
 The events of one stream are a lane. Its head waits for its turn or is in somebody's hands, what follows waits behind
 it; so they are handled one at a time in their order, and streams get their turns one after the other. A lane has the
-class of the most urgent event in it (turns.py). Nothing here waits or talks to a server.
+class of the most urgent event in it (turns.py). Lanes cost half a microsecond an event, which is why events that are
+handled one after the other get none. Nothing here waits or talks to a server.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from consumers.deliveries import Delivery
 from consumers.turns import CLASSES, NORMAL, Turns
@@ -20,6 +24,9 @@ class Lanes:
     """Of the streams that are not detached."""
 
     def __init__(self) -> None:
+        self._ahead: deque[Delivery] = deque()
+        self._alone: Delivery | None = None  # in somebody's hands, taken from there. While there is one, or some are
+        self._ahead_priority = _NORMAL  # ahead, which all have this priority, no stream has a lane
         self._turns: Turns[Delivery] = Turns()
         self._following: dict[str, deque[Delivery] | None] = {}  # None: nothing yet, and no deque made for it
         self._unfinished: dict[int, str] = {}  # by position, in this order
@@ -28,46 +35,63 @@ class Lanes:
         self.weights = Weights()
 
     def __len__(self) -> int:
-        return len(self._unfinished)
+        return len(self._unfinished) + len(self._ahead) + (self._alone is not None)
 
     def __contains__(self, stream: str) -> bool:
-        return stream in self._following
+        if stream in self._following or (self._alone is not None and self._alone.stream == stream):
+            return True
+        return any(event.stream == stream for event in self._ahead)
 
     @property
     def has_priorities(self) -> bool:
         """Whether any lane has an event of another class than NORMAL."""
-        return bool(self._counts)
+        return bool(self._counts) or (self._ahead_priority is not _NORMAL and self._has_none)
 
     @property
     def has_urgent(self) -> bool:
         """Whether a lane above NORMAL waits for its turn."""
-        return self._turns.has_urgent
+        return self._turns.has_urgent or (self._ahead_priority.urgent and bool(self._ahead))
 
-    def add(self, event: Delivery) -> None:
-        """An event behind all others of its stream."""
-        stream = event.stream
-        if event.metadata.priority is not _NORMAL or (self._counts and stream in self._counts):
-            self._count(stream, CLASSES[event.metadata.priority])
-        self._unfinished[event.position] = stream
-        if stream not in self._following:
-            self._following[stream] = None
-            self._turns.add(event, self._class_of(stream) if self._counts else NORMAL)
-        elif (behind := self._following[stream]) is not None:
-            behind.append(event)
-        else:
-            self._following[stream] = deque((event,))
+    @property
+    def _has_none(self) -> bool:
+        """Whether there are events, and no lanes."""
+        return self._alone is not None or bool(self._ahead)
+
+    def feed(self, events: Sequence[Delivery]) -> None:
+        """What was read behind all others."""
+        if not events:
+            return
+        if not self._following:
+            priority = self._ahead_priority if self._has_none else events[0].metadata.priority
+            if not [1 for event in events if event.metadata.priority is not priority]:
+                self._ahead_priority = priority
+                self._ahead.extend(events)
+                return
+        self._lay_out()
+        for event in events:
+            self._add(event)
 
     def weigh(self, sizes: Mapping[int, int]) -> None:
-        """By position, of events of which some have been added."""
+        """By position, of events of which some have been fed."""
+        self._lay_out()
         for position, size in sizes.items():
             if position in self._unfinished:
                 self.weights.add(position, size)
 
     def take(self) -> Delivery | None:
-        """The head of the next lane, which stands still until it is finished, put back or taken out."""
+        """The next event that may be handled; its lane then stands still until it is finished, put back or taken
+        out."""
+        if self._ahead:
+            if self._alone is None:
+                self._alone = event = self._ahead.popleft()
+                return event
+            self._lay_out()
         return self._turns.pop()
 
     def finish(self, event: Delivery) -> None:
+        if event is self._alone:
+            self._alone = None
+            return
         del self._unfinished[event.position]
         if self.weights.bytes:
             self.weights.drop(event.position)
@@ -76,7 +100,7 @@ class Lanes:
         if self._counts and (counts := self._counts.get(stream)):
             counts[CLASSES[event.metadata.priority]] -= 1
         if behind:
-            self._turns.add(behind.popleft(), self._class_of(stream) if self._counts else NORMAL)
+            self._turns.add(stream, behind.popleft(), self._class_of(stream) if self._counts else NORMAL)
         else:
             del self._following[stream]
             if self._counts:
@@ -84,15 +108,18 @@ class Lanes:
 
     def put_back(self, event: Delivery) -> None:
         """A head that was not handled after all."""
-        self._turns.add(event, self._class_of(event.stream))
+        self._lay_out()
+        self._turns.add(event.stream, event, self._class_of(event.stream))
 
     def boost(self, stream: str, of_class: int) -> None:
         """Something more urgent of this stream lies beyond what was read: until the lane is empty it counts as such."""
+        self._lay_out()
         self._count(stream, of_class)
 
     def take_out(self, stream: str, head: Delivery) -> list[tuple[Delivery, int]]:
         """All unfinished events of a stream, in order, the first of which is in somebody's hands, and what heavy ones
         weigh. They are no longer here."""
+        self._lay_out()
         behind = self._following.pop(stream) or deque()
         behind.appendleft(head)
         self._counts.pop(stream, None)
@@ -102,21 +129,49 @@ class Lanes:
 
     def bring_back(self, events: Iterable[tuple[Delivery, int]], *, running: bool) -> None:
         """Events of a stream that has been away, the first of them in somebody's hands if `running`."""
+        self._lay_out()
         for place, (event, size) in enumerate(events):
-            self.add(event)
+            self._add(event)
             self.weights.add(event.position, size)
             if place == 0 and running:
-                self._turns.remove(event)
+                self._turns.remove(event.stream)
             self._in_order = False
 
     def finished_up_to(self, read_up_to: int) -> int:
         """The highest position with nothing unfinished at or below it."""
+        if self._alone is not None:
+            return self._alone.position - 1
+        if self._ahead:
+            return self._ahead[0].position - 1
         if not self._unfinished:
             return read_up_to
         if not self._in_order:
             self._unfinished = dict(sorted(self._unfinished.items()))
             self._in_order = True
         return next(iter(self._unfinished)) - 1
+
+    def _lay_out(self) -> None:
+        """What is ahead gets lanes."""
+        alone, self._alone = self._alone, None
+        ahead, self._ahead = self._ahead, deque()
+        if alone is not None:
+            self._add(alone)
+            self._turns.remove(alone.stream)
+        for event in ahead:
+            self._add(event)
+
+    def _add(self, event: Delivery) -> None:
+        stream = event.stream
+        if event.metadata.priority is not _NORMAL or (self._counts and stream in self._counts):
+            self._count(stream, CLASSES[event.metadata.priority])
+        self._unfinished[event.position] = stream
+        if stream not in self._following:
+            self._following[stream] = None
+            self._turns.add(stream, event, self._class_of(stream) if self._counts else NORMAL)
+        elif (behind := self._following[stream]) is not None:
+            behind.append(event)
+        else:
+            self._following[stream] = deque((event,))
 
     def _class_of(self, stream: str) -> int:
         counts = self._counts.get(stream)
@@ -136,8 +191,5 @@ class Lanes:
             counts = self._counts[stream] = [0] * len(CLASSES)
             counts[NORMAL] = len(behind or ()) + (stream in self._following)
         counts[of_class] += 1
-        if before is not None and of_class < before:
-            head = next((event for event in self._turns if event.stream == stream), None)
-            if head is not None:
-                self._turns.remove(head)
-                self._turns.add(head, of_class)
+        if before is not None and of_class < before and (head := self._turns.remove(stream)) is not None:
+            self._turns.add(stream, head, of_class)

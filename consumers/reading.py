@@ -111,7 +111,8 @@ class Reading:
         self._waiting_events -= len(run.values)
         weights = self._waiting_weights
         sizes = {position: weights.drop(position) for position in run.positions} if weights else None
-        self._holder.feed(self._deliveries.of(self._keys.partition, (run,)), run.first + len(run.values) - 1, sizes)
+        events = list(self._deliveries.of(self._keys.partition, (run,)))
+        self._holder.feed(events, run.first + len(run.values) - 1, sizes)
 
     def unpack_old(self) -> None:
         """What has waited for long."""

@@ -5,8 +5,7 @@ class has no use for falls to the others in the same proportion (smooth weighted
 its upstreams). Within a class, who has waited longest comes first.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from eventstore.envelope import Priority
@@ -19,10 +18,10 @@ WEIGHTS = (8, 4, 2, 1)
 
 
 class Turns(Generic[T]):
-    """Things that wait, each in a class."""
+    """Things that wait, each in a class, under the names of their streams: one of each."""
 
     def __init__(self) -> None:
-        self._queues: tuple[deque[T], ...] = tuple(deque() for _ in WEIGHTS)
+        self._queues: tuple[OrderedDict[str, T], ...] = tuple(OrderedDict() for _ in WEIGHTS)
         self._normal = self._queues[NORMAL]
         self._credit = [0] * len(WEIGHTS)
         self._others = 0  # in other classes than NORMAL: while there are none, choosing costs nothing
@@ -32,22 +31,19 @@ class Turns(Generic[T]):
         """Whether anything above NORMAL waits."""
         return self._others > 0 and any(self._queues[:NORMAL])
 
-    def __iter__(self) -> Iterator[T]:
-        for queue in self._queues:
-            yield from queue
-
-    def add(self, thing: T, of_class: int = NORMAL) -> None:
-        self._queues[of_class].append(thing)
+    def add(self, stream: str, thing: T, of_class: int = NORMAL) -> None:
+        """Behind all others of its class. It waits nowhere yet."""
+        self._queues[of_class][stream] = thing
         self._others += of_class != NORMAL
 
     def pop(self) -> T | None:
         """The next; None if there is nothing."""
         if not self._others:
-            return self._normal.popleft() if self._normal else None
+            return self._normal.popitem(last=False)[1] if self._normal else None
         ready = [i for i, queue in enumerate(self._queues) if queue]
         chosen = ready[0] if len(ready) == 1 else self._chosen(ready)
         self._others -= chosen != NORMAL
-        return self._queues[chosen].popleft()
+        return self._queues[chosen].popitem(last=False)[1]
 
     def _chosen(self, ready: list[int]) -> int:
         credit = self._credit
@@ -57,10 +53,10 @@ class Turns(Generic[T]):
         credit[chosen] -= sum(WEIGHTS[i] for i in ready)
         return chosen
 
-    def remove(self, thing: T) -> None:
-        """If it waits."""
+    def remove(self, stream: str) -> T | None:
+        """If it waits, it does no longer."""
         for of_class, queue in enumerate(self._queues):
-            if thing in queue:
-                queue.remove(thing)
+            if (thing := queue.pop(stream, None)) is not None:
                 self._others -= of_class != NORMAL
-                return
+                return thing
+        return None
