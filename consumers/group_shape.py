@@ -27,7 +27,7 @@ _recorded_at = struct.Struct(">Q")
 
 
 class MemberShape(Struct, frozen=True):
-    """A member that lives, as it says itself."""
+    """A member that lives, as it says itself. `breaker_error` is what fails while its breaker is open."""
 
     id: str
     host: str
@@ -36,6 +36,7 @@ class MemberShape(Struct, frozen=True):
     partitions: tuple[int, ...]
     breaker: str
     version: str
+    breaker_error: str = ""
 
 
 class PausedShape(Struct, frozen=True):
@@ -182,6 +183,7 @@ def _member_shape(member: Member) -> MemberShape:
         partitions=member.partitions,
         breaker=member.breaker,
         version=member.version,
+        breaker_error=member.breaker_error,
     )
 
 

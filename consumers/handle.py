@@ -30,7 +30,7 @@ from consumers.failure import Failure, cause_of, place_of, told
 from consumers.handlers import Handler
 from consumers.keys import effect_key
 from consumers.middleware import Hook
-from consumers.outcome import NOTHING, Failed, Outcome, Succeeded
+from consumers.outcome import NOTHING, UNCALLED, Failed, Outcome, Succeeded
 from consumers.resources import arguments
 from consumers.returned import events_of, outgoing
 from consumers.slots import NEVER, Interrupted, Slot
@@ -122,7 +122,7 @@ class Handling:
         lease; `job` the replay under way. Raises Interrupted or CancelledError if it was broken off: no attempt."""
         plan = self._plans.get(event.type, self._every)
         if plan is None or (replaying and plan.is_muted):
-            return NOTHING
+            return UNCALLED
         if isinstance(event, Undecodable):
             return self._failed("", event, event.error, 0, None, first_failed_us)
         calls = 0

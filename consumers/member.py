@@ -146,7 +146,8 @@ class Member:
             return LOOK_SECONDS
         self._is_away = False
         breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
-        self._info = replace(self._info, partitions=tuple(sorted(self._owned)), breaker=breaker)
+        why, partitions = self._workers.breaker.error, tuple(sorted(self._owned))
+        self._info = replace(self._info, partitions=partitions, breaker=breaker, breaker_error=why)
         members = await self._members.heartbeat(self._info)
         self._owners = await owners_of(self._log, self._keys, self._owners, self._patience_seconds)
         ours = assign(self._log.partitions, [each.id for each in members], self._owners, salt=self.group)

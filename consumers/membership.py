@@ -35,8 +35,8 @@ _leave = lua.load("consumers", "leave")
 
 class Member(Struct, frozen=True):
     """What a member says of itself. `partitions` are those whose lease it holds; `breaker` is open while too much fails
-    for the group to go on; `handlers` tell what each does with events that are replayed, `rate` how many events in a
-    second the group may handle."""
+    for the group to go on, by `breaker_error` at last; `handlers` tell what each does with events that are replayed,
+    `rate` how many events in a second the group may handle."""
 
     id: str
     host: str
@@ -44,6 +44,7 @@ class Member(Struct, frozen=True):
     started_us: int
     partitions: tuple[int, ...] = ()
     breaker: Literal["closed", "open"] = "closed"
+    breaker_error: str = ""
     version: str = ""
     handlers: dict[str, str] = {}
     rate: float | None = None

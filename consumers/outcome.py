@@ -28,3 +28,5 @@ class Failed(Struct, frozen=True):
 Outcome = Succeeded | Failed
 NOTHING = Succeeded()
 """Finished, and nothing follows: of most events, so it is made once."""
+UNCALLED = Succeeded()
+"""Finished without a call: another one than NOTHING, for it tells nothing of how the world is."""

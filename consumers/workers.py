@@ -19,7 +19,7 @@ from consumers.deliveries import Delivery
 from consumers.errors import CommitRefused
 from consumers.handle import Handling
 from consumers.lease import Renewals
-from consumers.outcome import NOTHING, Failed, Outcome
+from consumers.outcome import NOTHING, UNCALLED, Failed, Outcome
 from consumers.owned import Owned
 from consumers.pace import Pace
 from consumers.slots import Interrupted, Slot
@@ -34,6 +34,9 @@ LOOP_SECONDS = 0.002
 TURN_SECONDS = 0.02
 """After so long with one partition a worker goes on with the next that may have work, or it would never get to it; at
 once if there is something urgent."""
+
+PASSED_OVER = 256
+"""Of one partition, events that are looked at for one that had better probe."""
 
 logger = structlog.get_logger(__name__)
 
@@ -150,9 +153,23 @@ class Workers:
     def _take(self, owned: Owned) -> Delivery | None:
         if not self.breaker.is_open:
             return owned.take()
-        event = owned.take() if self.breaker.may_take else None
+        event = self._probe(owned) if self.breaker.may_take else None
         if event is not None:
             self.breaker.taken()
+        return event
+
+    def _probe(self, owned: Owned) -> Delivery | None:
+        """An event to tell by whether the outage goes on."""
+        passed_over: list[Delivery] = []
+        while (event := owned.take()) is not None:
+            if not self.breaker.is_choosy(event.id, is_failing=owned.holder.is_failing(event.stream)):
+                break
+            passed_over.append(event)
+            if len(passed_over) == PASSED_OVER:
+                event = None
+                break
+        for each in passed_over:
+            owned.put_back(each)
         return event
 
     async def _paced(self, owned: Owned) -> Delivery | None:
@@ -210,6 +227,7 @@ class Workers:
                 raise
         else:
             if outcome is NOTHING and not self._refused and not self.breaker.failures:
+                self.breaker.succeeded_at = hands.began_at
                 owned.succeeded(event)
             else:
                 self._tell(owned, event, outcome)
@@ -219,13 +237,16 @@ class Workers:
     def _tell(self, owned: Owned, event: Delivery, outcome: Outcome) -> None:
         if (error := self._refused.pop(event.id, None)) is not None and not isinstance(outcome, Failed):
             outcome = self._handling.refused(event, error, owned.holder.attempts(event))
-        if not isinstance(outcome, Failed):
+        if outcome is UNCALLED:
+            self.breaker.given_up()
+            owned.succeeded(event)
+        elif not isinstance(outcome, Failed):
             self.breaker.succeeded()
             owned.succeeded(event, outcome.out, outcome.effects)
         elif outcome.calls == 0:  # it does not decode, which tells neither of an outage nor of the end of one
             self.breaker.given_up()
             owned.failed(event, outcome)
-        elif self.breaker.failed(event.stream):
+        elif self.breaker.failed(event.stream, outcome.failure):
             owned.failed(event, outcome)
         else:
             owned.postpone(event)

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from gateway.cli.manners.flags import TIMED, TimeFlags
 from gateway.cli.manners.inputs import positive
 from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.manners.text import safe
 from gateway.cli.names import group_names
 from gateway.moments import now_us, parse_moment, spell_duration
 
@@ -247,6 +248,8 @@ def _print_one(session: Session, group: "GroupShape") -> None:
     print(f"state     {group.state}{f' {_remark(group)}' if _remark(group) else ''}")
     print(f"lag       {behind}")
     print(f"failures  {count(group.retrying)} retrying, {count(group.parked)} parked{oldest}")
+    if error := next((each.breaker_error for each in group.members if each.breaker_error), ""):
+        print(f"breaker   open: {safe(error)}")
     titles = (Column("MEMBER", gives_way=True), Column("PARTITIONS"), Column("BREAKER"), Column("STARTED"))
     with session.table(*titles, Column("VERSION"), paged=False) as table:
         for each in group.members:

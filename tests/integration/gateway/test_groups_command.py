@@ -94,6 +94,19 @@ def test_a_group_is_shown_with_its_members_and_each_partition(filled: Command, s
         assert cells[-3:] == ["0", str(part["parked"]), part["owner"] or "-"]
 
 
+def test_what_keeps_a_breaker_open_is_told(filled: Command, server: Server) -> None:
+    async def member() -> None:
+        async with store_of(filled, server) as store:
+            failing = replace(ADA, breaker="open", breaker_error="ConnectionError: refused at charge.py:31")
+            await Members(store.log, "mailer", ttl_seconds=3_600).heartbeat(failing)
+
+    anyio.run(member)
+    assert filled.ok("groups").out.splitlines()[1].endswith("breaker open")
+    assert "breaker   open: ConnectionError: refused at charge.py:31\n" in filled.ok("groups", "mailer").out
+    (shown,) = filled.ok("--json", "groups", "mailer").json["members"]
+    assert shown["breaker_error"] == "ConnectionError: refused at charge.py:31"
+
+
 def test_a_group_begins_where_it_is_told_to(filled: Command) -> None:
     assert filled.ok("groups", "create", "first").out == "first is made, 5 events ahead of it\n"
     assert filled.ok("--json", "groups", "create", "last", "--from", "latest").json["lag"] == 0
