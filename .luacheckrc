@@ -24,6 +24,7 @@ files["consumers/scripts"] = {
     "is_place", "text", "ring",
     "in_chunks", "parse_row", "write_rows", "mirror_rows", "check_effects", "run_effects",
     "read_head", "begin_append", "is_urgent", "append_event", "end_append", "bucket_to_note_in",
+    "parse_timer", "due_timers", "due_page", "make_timers",
     "try", "missing",
   },
 }

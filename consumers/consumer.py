@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from consumers import retry as policies
 from consumers.checks import duration, flag, refused, whole
 from consumers.errors import InvalidConsumer
+from consumers.group_name import group_name
 from consumers.handlers import Handler, OnReplay, handler_of, refuse_two_for_one
 from consumers.middleware import Hooks, checked_middleware, hooks_of
 from consumers.rate import Rate, parse_rate
@@ -22,7 +23,7 @@ from consumers.retry import Policy, Rules
 from consumers.start import Start, parse_start
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import InvalidRequest
-from eventstore.names import in_categories, plain_name, prefixes_of
+from eventstore.names import in_categories, prefixes_of
 
 MOST_CONCURRENCY = 10_000
 Decorator = Callable[[Callable[..., Any]], "Consumer"]
@@ -182,7 +183,7 @@ def _name(name: str) -> str:
     if callable(name):
         raise InvalidConsumer("the group has no name", field="name", remedy='@consumer("charge-cards")')
     try:
-        return plain_name(name, "group")
+        return group_name(name)
     except InvalidRequest as error:
         raise InvalidConsumer(error.detail, field="name", remedy=error.remedy) from error
 

@@ -10,6 +10,7 @@ import msgspec
 from consumers import order_calls
 from consumers.creation import ensure_group
 from consumers.errors import GroupNotFound
+from consumers.group_name import group_name
 from consumers.group_shape import GroupPartitionShape, GroupShape, MemberShape, Paused, PausedShape, look_at
 from consumers.keys import GroupKeys, group_keys, home_of, members_key
 from consumers.scripted import ask_durably
@@ -46,7 +47,7 @@ async def create_group(
     """Makes a group that begins at `start`; with a cursor, behind the events that a reader had who came there. All
     before counts as finished. Raises WrongState if there is one, GroupNotFound if one has lost a part of it,
     InvalidRequest, Unavailable."""
-    plain_name(group, "group")
+    group_name(group)
     if not await ensure_group(store.log, group, start):
         raise WrongState(
             f"there is a group {group} already",

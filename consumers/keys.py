@@ -82,5 +82,31 @@ def effect_key(keys: Keys, group: str, partition: int, name: str) -> str:
     return f"{keys.stem(partition)}x:{group}:{name}"
 
 
+TIMERS = "timers"
+"""Who fires timers is a member of it; no group may have this name."""
+
+
+class TimerKeys(Struct, frozen=True):
+    """The keys of the timers of one partition: of events that are appended to its streams when they are due."""
+
+    due: str
+    """Sorted set: id -> milliseconds; and an id '' that is never due."""
+    what: str
+    """Hash: id -> the event, packed; and a field ''."""
+    bell: str
+    """Stream: an entry wakes who sleeps until the next is due."""
+
+
+def timer_keys(keys: Keys, partition: int) -> TimerKeys:
+    due = keys.stem(partition) + TIMERS
+    return TimerKeys(due, due + ":what", due + ":bell")
+
+
+def timekeeper_keys(keys: Keys, partitions: int) -> tuple[str, str]:
+    """Hash of those who fire timers, and their bell, which rings when one comes or goes; in the slot of their home."""
+    due = timer_keys(keys, home_of(TIMERS, partitions)).due
+    return due + ":members", due + ":members:bell"
+
+
 def _control(keys: Keys, group: str, partition: int) -> str:
     return f"{keys.stem(partition)}g:{group}"

@@ -58,7 +58,8 @@ def rewrite(server: Server, key: str, change: Callable[[int, bytes], bytes]) -> 
 
 
 _OF_GROUP = rb"g:[\w.-]+(:(detached|due|orders|errors|bell|members))?|x:[\w.-]+:.+"
-_OF_PARTITION = rb"log|head|urgent|dup:[01]|out|in|i:.+|snap:.+|" + _OF_GROUP
+_OF_TIMERS = rb"timers(:(what|bell|members(:bell)?))?"
+_OF_PARTITION = rb"log|head|urgent|dup:[01]|out|in|i:.+|snap:.+|" + _OF_TIMERS + rb"|" + _OF_GROUP
 _KNOWN_KEY = re.compile(rb"[\w.:-]+:(log|\{log\.\d+\.\d+\}:(" + _OF_PARTITION + rb"))", re.DOTALL)
 
 
