@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from eventstore.errors import EventStoreError, InvalidRequest, Unavailable
+from eventstore.errors import EventStoreError, InvalidRequest, StreamNotFound, Unavailable
 
 __all__ = [
     "CommitRefused",
@@ -17,6 +17,7 @@ __all__ = [
     "ReplayNotFound",
     "ReplayRunning",
     "Stale",
+    "StreamNotFound",
     "Unavailable",
 ]
 

@@ -17,13 +17,12 @@ from eventstore.log import Log
 
 
 class Scope(Struct, frozen=True, omit_defaults=True):
-    """`job` is the replay. `events` are those that it had to go over in this partition when it began; of them `until`
-    is the position of the last that is handled again (None: all), and what is given of `types` and `correlation_id`
-    must hold; the others are passed over without a call. `rate` is how many are handled in a second, by all members
-    together. `is_first`: of the partitions of the replay, whose holder looks after it."""
+    """`job` is the replay. Of the events that it goes over `until` is the position of the last that is handled again
+    (None: all), and what is given of `types` and `correlation_id` must hold; the others are passed over without a call.
+    `rate` is how many are handled in a second, by all members together. `is_first`: of the partitions of the replay,
+    whose holder looks after it."""
 
     job: str
-    events: int
     until: int | None = None
     types: tuple[str, ...] = ()
     correlation_id: str | None = None
@@ -42,10 +41,6 @@ class Scope(Struct, frozen=True, omit_defaults=True):
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError as error:
             raise LogDamaged(f"a group has been replayed with {text[:80]!r}") from error
-
-    def of(self, events: int) -> "Scope":
-        """The same, which has so many to go over."""
-        return replace(self, events=events)
 
     def resolved(self, log: Log) -> "Scope":
         """The same with each type under every name that it had."""

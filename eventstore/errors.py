@@ -22,6 +22,7 @@ __all__ = [
     "LogDamaged",
     "OutcomeUnknown",
     "Overloaded",
+    "StreamNotFound",
     "TooLarge",
     "Unavailable",
     "WrongExpectedVersion",
@@ -213,6 +214,18 @@ class LogDamaged(EventStoreError):
     """What the server holds contradicts the format of the log."""
 
     code = "events-missing"
+
+
+class StreamNotFound(EventStoreError):
+    """Nothing was ever appended to the stream."""
+
+    code = "stream-not-found"
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(
+            f"there is no stream {stream}", field="stream", remedy="eventstore streams", facts={"stream": stream}
+        )
 
 
 class JobNotFound(EventStoreError):

@@ -11,6 +11,7 @@ from eventstore.envelope import RecordedEvent
 from eventstore.event_types import event
 
 STALLED_SECONDS = 60.0
+RECENT_SECONDS = 15.0
 STARTED, PROGRESSED = "eventstore.JobStarted", "eventstore.JobProgressed"
 CANCEL_REQUESTED, ENDED = "eventstore.JobCancelRequested", "eventstore.JobEnded"
 
@@ -67,10 +68,14 @@ class Job(Struct, frozen=True, kw_only=True):
     error: str | None = None
     cancel_requested_by: str | None = None
     about: dict[str, Any] | None = None
+    recent_rate: float | None = None
 
     @property
     def rate(self) -> float | None:
-        """Done per second, over all of its time; None before the first progress."""
+        """Done per second: of late while it goes on, as far as that is known, else over all of its time. None before
+        the first progress."""
+        if self.ended_at is None and self.recent_rate:
+            return self.recent_rate
         seconds = (self.updated_at - self.started_at) / 1e6
         return self.done / seconds if self.done and seconds > 0 else None
 
@@ -97,9 +102,11 @@ def fold(started: RecordedEvent, own: Sequence[RecordedEvent], ended: RecordedEv
         started_at=started.recorded_at,
         updated_at=started.recorded_at,
     )
+    marks: list[tuple[int, int]] = []
     for recorded in sorted(own, key=lambda each: each.version):
         if recorded.type == PROGRESSED:
             progress = data_of(recorded, JobProgressed)
+            marks.append((recorded.recorded_at, progress.done))
             job = replace(job, done=progress.done, total=progress.total, updated_at=recorded.recorded_at)
         elif recorded.type == CANCEL_REQUESTED:
             job = replace(job, cancel_requested_by=data_of(recorded, JobCancelRequested).who)
@@ -109,8 +116,19 @@ def fold(started: RecordedEvent, own: Sequence[RecordedEvent], ended: RecordedEv
         return replace(
             job, state=end.state, done=end.done, total=end.total, error=end.error, updated_at=at, ended_at=at
         )
+    job = replace(job, recent_rate=_recent_rate(marks))
     stalled = now - job.updated_at > STALLED_SECONDS * 1e6
     return replace(job, state="stalled") if stalled else job
+
+
+def _recent_rate(marks: Sequence[tuple[int, int]]) -> float | None:
+    """Of what was done at which time, in order. How a job begins tells little of how it goes on: a replay may have
+    waited for a worker, and workers for their leases."""
+    if not marks:
+        return None
+    last, done = marks[-1]
+    first, before = next(each for each in marks if each[0] >= last - RECENT_SECONDS * 1e6)
+    return (done - before) / ((last - first) / 1e6) if last > first and done > before else None
 
 
 def data_of(recorded: RecordedEvent, kind: type[T]) -> T:

@@ -42,6 +42,7 @@ from infrastructure.tasks import owned_tasks
 __all__ = ["Job", "JobCancelled", "RunningJob", "WrongState", "cancel", "get_job", "list_jobs", "running", "stream_of"]
 
 STREAM = "$jobs"
+LAST_EVENTS = 16  # of the stream of a job: what it did in the last quarter of a minute
 PROGRESS_SECONDS = 2.0
 MAX_ERROR_LETTERS = 2_000
 
@@ -212,9 +213,9 @@ async def _begun(store: EventStore) -> AsyncIterator[tuple[RecordedEvent, Record
 async def _job(store: EventStore, started: RecordedEvent, ended: RecordedEvent | None, now: int) -> Job:
     own: list[RecordedEvent] = []
     if ended is None or data_of(ended, JobEnded).state == "cancelled":
-        # A request to cancel is the last event, for the job writes no progress after it: two tell everything.
+        # A request to cancel is the last event, for the job writes no progress after it. Others tell its rate.
         stream = stream_of(data_of(started, JobStarted).job)
-        own = [recorded async for recorded in store.read(stream, backwards=True, limit=2)]
+        own = [recorded async for recorded in store.read(stream, backwards=True, limit=LAST_EVENTS)]
     return fold(started, own, ended, now)
 
 

@@ -15,7 +15,7 @@ from consumers.start import Start
 from consumers.verify import check_groups
 from eventstore import audit, jobs, transfer, wire
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
-from eventstore.errors import InvalidEvent
+from eventstore.errors import InvalidEvent, StreamNotFound
 from eventstore.expected import Expected, ExpectedVersion
 from eventstore.filters import Filter
 from eventstore.growth import check_growth
@@ -27,7 +27,6 @@ from eventstore.subscribe import Subscription
 from eventstore.transfer import Imported, OnProgress
 from eventstore.verify import CHECKS, Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
-from gateway.errors import StreamNotFound
 from gateway.letters import (
     deal_with_letters,
     discard_letters,

@@ -1,7 +1,8 @@
 """Replay: a group handles events again that it had finished. First a plan, then a job; cancel puts the group back."""
 
-from consumers.replay.course import Replay, cancel, execute, get_replay, list_replays, resume
+from consumers.replay.course import cancel, execute, get_replay, list_replays, resume
 from consumers.replay.plan import ReplayPlan, plan
+from consumers.replay.progress import Replay
 from consumers.replay.request import PartMove, Request, StreamMove
 from consumers.replay.targets import Target, parse_target
 

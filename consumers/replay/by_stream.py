@@ -3,7 +3,7 @@
 from consumers.holder import BOUND
 from consumers.keys import group_keys
 from consumers.replay.force import move_by_force
-from consumers.replay.in_place import events_of, is_moved
+from consumers.replay.in_place import is_moved
 from consumers.replay.places import Question, standings
 from consumers.replay.request import About
 from consumers.replay.rows import moved_by_stream
@@ -39,8 +39,6 @@ async def move_by_stream(log: Log, about: About, job: str, partition: int) -> No
                 remedy=f"deal with its dead letters first: eventstore dlq list {about.group}",
                 facts={"group": about.group, "partition": partition, "detached": len(stored.rows)},
             )
-        before = await events_of(log, about.group, partition, scope, offset, stored.fin, stored.rows)
-        events = await events_of(log, about.group, partition, scope, offset, stored.fin, after) - before
-        return Rewind(token, stored.offset, stored.fin, rows=rows, replay=scope.of(events).pack())
+        return Rewind(token, stored.offset, stored.fin, rows=rows, replay=scope.pack())
 
     await move_by_force(log, keys, make)

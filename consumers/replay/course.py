@@ -15,16 +15,13 @@ anew: that is listed with the dead letters, and no part of the job any more.
 from collections.abc import Sequence
 from functools import partial
 
-from msgspec import Struct
-
-from consumers.errors import EventStoreError, GroupNotFound, PlanChanged, ReplayNotFound, ReplayRunning
+from consumers.errors import EventStoreError, PlanChanged, ReplayNotFound, ReplayRunning
 from consumers.replay.by_stream import move_by_stream
 from consumers.replay.cancel import put_back
 from consumers.replay.in_place import move_in_place
-from consumers.replay.look import Part, parts_of
 from consumers.replay.plan import KIND, ReplayPlan, plan
+from consumers.replay.progress import Replay, look
 from consumers.replay.request import About, Request
-from consumers.replay.rows import Left
 from eventstore import audit, job_records, jobs
 from eventstore.errors import JobNotFound, WrongExpectedVersion
 from eventstore.job_state import Outcome
@@ -33,30 +30,6 @@ from eventstore.store import EventStore
 from infrastructure.tasks import to_the_end, together
 
 BEGIN_TRIES = 50
-
-
-class Replay(Struct, frozen=True):
-    """A replay as it is now. `moved` are the partitions in which the group has been moved, `open` events are not
-    handled again yet, `waiting` ones neither, because an event before them failed in the replay."""
-
-    job: Job
-    about: About
-    moved: tuple[int, ...]
-    open: int
-    waiting: int
-    total: int
-
-    @property
-    def is_moved(self) -> bool:
-        return len(self.moved) == len(self.about.concerned)
-
-    @property
-    def done(self) -> int:
-        return max(self.total - self.open - self.waiting, 0)
-
-    @property
-    def is_over(self) -> bool:
-        return self.job.ended_at is not None or (self.is_moved and self.open == 0)
 
 
 async def execute(
@@ -125,41 +98,6 @@ async def list_replays(store: EventStore, group: str | None = None, *, limit: in
                 break
             found.append(await look(store, job))
     return found
-
-
-async def look(store: EventStore, job: Job) -> Replay:
-    """How far it is. Changes nothing."""
-    about = About.of(job.about)
-    if job.ended_at is not None:
-        total = job.total or 0
-        waiting = total - job.done if job.state == "done" else 0
-        return Replay(job, about, about.concerned, total - job.done - waiting, waiting, total)
-    try:
-        parts = [part for part in await parts_of(store.log, about.group) if part.partition in about.concerned]
-    except GroupNotFound:
-        parts = []
-    moved = [part for part in parts if _is_of(part, job)]
-    lefts: list[Left] = await together([partial(_left, store, about, part) for part in moved])
-    goes_over = {part.partition: part.scope.events for part in moved if part.scope is not None}
-    missing = [each for each in about.concerned if each not in goes_over]
-    unmoved = sum(about.events_in(each) for each in missing)
-    return Replay(
-        job,
-        about,
-        tuple(goes_over),
-        sum(each.open for each in lefts) + unmoved,
-        sum(each.waiting for each in lefts),
-        sum(goes_over.values()) + unmoved,
-    )
-
-
-def _is_of(part: Part, job: Job) -> bool:
-    return part.scope is not None and part.scope.job == job.id
-
-
-async def _left(store: EventStore, about: About, part: Part) -> Left:
-    until = None if part.scope is None else part.scope.until
-    return Left(0, 0) if part.mute else await part.left(store.log, about.group, until)
 
 
 # ---- how it begins ----

@@ -1,15 +1,13 @@
 """A group goes back or ahead as a whole, partition by partition: one move by force in each."""
 
-from collections.abc import Mapping
-
 from consumers.errors import InvalidRequest
 from consumers.keys import group_keys
 from consumers.replay.force import move_by_force
 from consumers.replay.places import Question, standings
 from consumers.replay.request import About
-from consumers.replay.rows import left, moved_in_place, questions
+from consumers.replay.rows import moved_in_place
 from consumers.scope import Scope
-from consumers.state import Rewind, Row, Stored, Token
+from consumers.state import Rewind, Stored, Token
 from eventstore.epochs import epoch_at, parse
 from eventstore.log import Log
 
@@ -40,9 +38,8 @@ async def move_in_place(log: Log, about: About, job: str, partition: int) -> Non
         }
         rows = {stream: row for stream, row in moved.items() if row is not None}
         fin = max(stored.fin, offset, target)
-        events = await events_of(log, about.group, partition, scope, target, fin, {**stored.rows, **rows})
         place = (epoch_at(parse(stored.epochs), target), target)
-        return Rewind(token, place, fin, rows=rows, replay=scope.of(events).pack())
+        return Rewind(token, place, fin, rows=rows, replay=scope.pack())
 
     await move_by_force(log, keys, make)
 
@@ -50,13 +47,3 @@ async def move_in_place(log: Log, about: About, job: str, partition: int) -> Non
 def is_moved(stored: Stored, job: str) -> bool:
     scope = Scope.parse(stored.replay)
     return scope is not None and scope.job == job
-
-
-async def events_of(
-    log: Log, group: str, partition: int, scope: Scope, offset: int, fin: int, rows: Mapping[str, Row]
-) -> int:
-    """How many events a replay has to go over that leaves this behind."""
-    asked = questions(rows, offset=offset, fin=fin, until=scope.until)
-    found = await standings(log, group_keys(log.keys, group, partition), asked)
-    all_of_it = left(rows, found, offset=offset, fin=fin, until=scope.until)
-    return all_of_it.open + all_of_it.waiting

@@ -7,22 +7,25 @@ goes on meanwhile is no change; another replay, or events that the log has given
 import hashlib
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers.errors import EventStoreError, InvalidRequest
+from consumers.errors import EventStoreError, InvalidRequest, StreamNotFound
 from consumers.group_shape import GroupShape, look_at
 from consumers.keys import group_keys
 from consumers.membership import Member, Members
 from consumers.replay.look import Part, parts_of
+from consumers.replay.matching import unmet
 from consumers.replay.places import Question, standings
+from consumers.replay.progress import look
 from consumers.replay.request import About, Mode, PartMove, Request, StreamMove
 from consumers.replay.rows import moved_by_stream, moved_in_place
 from consumers.replay.targets import Shift, Version, fixed, last_places, targets
 from consumers.state import Row, RowState
-from eventstore.jobs import list_jobs
+from eventstore.jobs import Job, list_jobs
 from eventstore.log import Log
 from eventstore.pages import StreamPage, stream_page
 from eventstore.partitions import partition_of
@@ -92,6 +95,7 @@ async def plan(store: EventStore, request: Request) -> ReplayPlan:
         to=await fixed(log, request.to),
         until=None if request.until is None else await fixed(log, request.until),
     )
+    request.check_bounds()
     parts = await parts_of(log, request.group)
     bounds = {} if request.until is None else await last_places(log, parts, request.until)
     moves = await (_by_stream if request.named else _in_place)(log, parts, request, bounds)
@@ -99,7 +103,13 @@ async def plan(store: EventStore, request: Request) -> ReplayPlan:
     members = await Members(log, request.group).live()
     handlers = {name: rule for member in members for name, rule in member.handlers.items()}
     events = sum(each.events for each in moves.partitions) + sum(each.events for each in moves.streams)
-    rate = await _rate(store, request, members) if events else None
+    replays = await _replays(store, request.group)
+    rate = _rate(request, members, replays) if events else None
+    warnings = [
+        *await _under_way(store, replays),
+        *await unmet(log, request, moves.partitions, moves.streams),
+        *_warnings(shape, moves),
+    ]
     return ReplayPlan(
         plan=_id(asked, parts),
         group=request.group,
@@ -121,7 +131,7 @@ async def plan(store: EventStore, request: Request) -> ReplayPlan:
         parked=shape.parked,
         tried_again=moves.tried_again,
         members=len(members),
-        warnings=tuple(_warnings(shape, moves)),
+        warnings=tuple(warnings),
     )
 
 
@@ -197,7 +207,7 @@ async def _stream_move(
                 return None
             wanted = Question(stream, 1, positions[part.partition])
             first = (await standings(log, keys, [wanted]))[wanted].first_above
-    _check(stream, first, page)
+    _check(request, stream, first, page)
     new = moved_by_stream(row, standing, first, offset=part.offset, fin=part.fin)
     until = bounds.get(part.partition)
     if new is None:
@@ -210,13 +220,17 @@ async def _stream_move(
     )
 
 
-def _check(stream: str, first: int, page: StreamPage) -> None:
+def _check(request: Request, stream: str, first: int, page: StreamPage) -> None:
     facts = {"stream": stream, "version": first, "actual": page.version}
-    if first > page.version + 1 or first < 1 or page.version == 0:
+    if page.version == 0:
+        missing = StreamNotFound(stream)
+        missing.field = "to" if isinstance(request.to, Version) else "stream"
+        raise missing
+    if first > page.version + 1 or first < 1:
         raise InvalidRequest(
             f"{stream} is at version {page.version}, there is no version {first} to go back to",
             field="to",
-            remedy=f"eventstore read {stream}" if page.version else "eventstore streams",
+            remedy=f"eventstore read {stream}",
             facts=facts,
         )
     if first <= page.archived:
@@ -228,19 +242,30 @@ def _check(stream: str, first: int, page: StreamPage) -> None:
 # ---- what else a person wants to know ----
 
 
-async def _rate(store: EventStore, request: Request, members: Sequence[Member]) -> float | None:
+async def _replays(store: EventStore, group: str) -> list[Job]:
+    """Of the group, the newest first; none where somebody may not read of jobs."""
+    try:
+        known = await list_jobs(store)
+    except EventStoreError:
+        return []
+    return [job for job in known if job.kind == KIND and About.of(job.about).group == group]
+
+
+def _rate(request: Request, members: Sequence[Member], replays: Sequence[Job]) -> float | None:
     """Events in a second, as far as anybody knows: what is allowed now, or what the last replay of the group made."""
     allowed = [rate for rate in (request.rate, *(each.rate for each in members)) if rate is not None]
-    try:
-        jobs = await list_jobs(store)
-    except EventStoreError:
-        jobs = []
-    for job in jobs:
-        is_ours = job.kind == KIND and About.of(job.about).group == request.group
-        if is_ours and job.state == "done" and job.rate is not None and job.done >= TELLING:
-            allowed.append(job.rate)
-            break
-    return min(allowed, default=None)
+    told = (job.rate for job in replays if job.state == "done" and job.rate is not None and job.done >= TELLING)
+    return min([*allowed, *islice(told, 1)], default=None)
+
+
+async def _under_way(store: EventStore, replays: Sequence[Job]) -> list[str]:
+    looks = [await look(store, job) for job in replays if job.ended_at is None]
+    return [
+        f"replay {each.job.id[:8]} of it is under way, {each.done:,} of {each.total:,} events done: another one can"
+        f" begin when it has ended, or with eventstore replays cancel {each.job.id[:8]}"
+        for each in looks
+        if not each.is_over
+    ]
 
 
 def _named(handlers: dict[str, str], *rules: str) -> tuple[str, ...]:

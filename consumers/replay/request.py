@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from consumers.errors import InvalidRequest
-from consumers.replay.targets import Target, Version
+from consumers.replay.targets import BOUNDS, Ago, Latest, Positions, Target, Time, Version
 from consumers.scope import Scope
 from eventstore.arguments import not_empty
 from eventstore.names import plain_name, stream_name
@@ -52,8 +52,28 @@ class Request(Struct, frozen=True):
                 f"{self.to} is a version of one stream alone", field="stream", remedy="a time, or one replay for each"
             )
         not_empty(types=self.types, correlation_id=self.correlation_id)
+        if self.until is not None and not isinstance(self.until, Time | Ago | Positions | Latest):
+            raise InvalidRequest(f"{self.until} is no bound", field="until", remedy=BOUNDS)
         if self.rate is not None and not self.rate > 0:
             raise InvalidRequest(f"rate is {self.rate}", field="rate", remedy="events per second, such as 20")
+
+    def check_bounds(self) -> None:
+        """Raises InvalidRequest if nothing lies between the places, whose times are fixed by now."""
+        match self.to, self.until:
+            case Time(first), Time(last) if last < first:
+                raise self._no_bound("")
+            case Positions(firsts), Positions(lasts):
+                before = {each.partition: each.position for each in firsts}
+                for each in lasts:
+                    if each.position <= before.get(each.partition, -1):
+                        raise self._no_bound(f" in partition {each.partition}")
+
+    def _no_bound(self, where: str) -> InvalidRequest:
+        return InvalidRequest(
+            f"it ends at {self.until}, before it begins at {self.to}{where}",
+            field="until",
+            remedy="give a later one, or leave it out: then all is handled again",
+        )
 
 
 class PartMove(Struct, frozen=True):
@@ -102,6 +122,11 @@ class About(Struct, frozen=True):
         moved = {each.partition for each in self.partitions} | {each.partition for each in self.streams}
         return tuple(sorted(moved))
 
+    @property
+    def events(self) -> int:
+        """That are handled again."""
+        return sum(map(self.events_in, self.concerned))
+
     def events_in(self, partition: int) -> int:
         moves: tuple[PartMove | StreamMove, ...] = (*self.partitions, *self.streams)
         return sum(each.events for each in moves if each.partition == partition)
@@ -110,8 +135,7 @@ class About(Struct, frozen=True):
         moves: tuple[PartMove | StreamMove, ...] = (*self.partitions, *self.streams)
         until = next(each.until for each in moves if each.partition == partition)
         first = partition == self.concerned[0]
-        events = self.events_in(partition)
-        return Scope(job, events, until, self.types, self.correlation_id, self.rate, first)
+        return Scope(job, until, self.types, self.correlation_id, self.rate, first)
 
     def pack(self) -> dict[str, Any]:
         packed: dict[str, Any] = msgspec.to_builtins(self)

@@ -12,6 +12,7 @@ nothing is, and what comes there later would be lost to it.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 
 from msgspec import Struct
 
@@ -26,6 +27,7 @@ from infrastructure.durations import format_duration
 from infrastructure.patience import replies
 
 EXPECTED = "earliest, latest, a time (2026-11-23T08:00:00Z), -15m, P:POS, STREAM@VERSION, +N or -N"
+BOUNDS = "latest, a time (2026-11-23T08:00:00Z), -15m or P:POS"
 _SHIFT = re.compile(r"[+-][0-9]{1,15}", re.ASCII)
 _POSITION = re.compile(r"([0-9]{1,6}):(?:([0-9]{1,16})-)?([0-9]{1,16})", re.ASCII)
 _VERSION = re.compile(r"(.+)@([0-9]{1,15})", re.ASCII | re.DOTALL)
@@ -103,8 +105,8 @@ Target = Earliest | Latest | Time | Ago | Positions | Version | Shift
 
 
 def parse_target(text: str, *, field: str = "to", moment: Callable[[str], int] | None = None) -> Target:
-    """`moment` reads what is none of the other forms, as microseconds since 1970; without one it is RFC 3339. Raises
-    InvalidRequest, which names `field`."""
+    """`moment` reads what begins with a digit and is none of the other forms, as microseconds since 1970; without one
+    it is RFC 3339. Raises InvalidRequest, which names `field`."""
     match text:
         case "earliest":
             return Earliest()
@@ -116,7 +118,7 @@ def parse_target(text: str, *, field: str = "to", moment: Callable[[str], int] |
         return Version(found[1], int(found[2]))
     if all(_POSITION.fullmatch(each) for each in text.split(",")):
         return _positions(text, field)
-    if moment is not None and not text.startswith("-"):
+    if moment is not None and text[:1].isdigit():
         return Time(moment(text))
     return _time(text, field)
 
@@ -135,7 +137,11 @@ def _time(text: str, field: str) -> Target:
     try:
         start = parse_start(text)
     except InvalidConsumer as error:
-        raise InvalidRequest(f"{text!r} is no place to go to", field=field, remedy=EXPECTED) from error
+        near = get_close_matches(text, ("earliest", "latest"), n=1)
+        guess = f", did you mean {near[0]}?" if near else ""
+        expected = BOUNDS if field == "until" else EXPECTED
+        what = "is no bound" if field == "until" else "is no place to go to"
+        raise InvalidRequest(f"{text!r} {what}{guess}", field=field, remedy=expected) from error
     return Ago(start.ago_seconds) if start.time_us is None else Time(start.time_us)
 
 
@@ -171,7 +177,7 @@ async def last_places(log: Log, parts: Sequence[Part], until: Target) -> dict[in
             return await _at(log, us, {part.partition: part.head for part in parts})
         case Positions() | Latest():
             return await targets(log, parts, until, field="until")
-    raise InvalidRequest(f"{until} is no bound", field="until", remedy="a time, -15m, P:POS or latest")
+    raise InvalidRequest(f"{until} is no bound", field="until", remedy=BOUNDS)
 
 
 async def _at(log: Log, time_us: int, heads: Mapping[int, int]) -> dict[int, int]:

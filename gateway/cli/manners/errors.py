@@ -62,8 +62,8 @@ def print_error(error: BaseException, names: frozenset[str], *, json: bool, verb
 
 def _spelled(error: BaseException, names: frozenset[str]) -> str | None:
     field = error.field if isinstance(error, EventStoreError) else None
-    flag = _FLAGS.get(field or "")
-    return flag if flag in names else field
+    spellings = (_FLAGS.get(field or ""), f"--{field}")
+    return next((each for each in spellings if each in names), field)
 
 
 def _text(error: BaseException, field: str | None, *, color: bool) -> str:

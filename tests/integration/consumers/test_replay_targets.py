@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from consumers.creation import ensure_group
-from consumers.errors import GroupNotFound, InvalidRequest
+from consumers.errors import GroupNotFound, InvalidRequest, StreamNotFound
 from consumers.keys import group_keys
 from consumers.lease_calls import create
 from consumers.start import Start
@@ -98,7 +98,6 @@ async def create_at(store: EventStore, positions: list[int]) -> None:
         ("yesterday", "is no place to go to"),
         ("2026-11-23T08:00", "is no place to go to"),
         ("-15x", "is no place to go to"),
-        ("nobody@1", "nobody is at version 0"),
         ("FIRST@8", "is at version 6, there is no version 8"),
         ("FIRST@0", "is at version 6, there is no version 0"),
     ],
@@ -115,6 +114,16 @@ async def test_a_place_that_there_is_not_is_refused_and_nothing_is_changed(
     assert raised.value.field == "to"
     assert raised.value.remedy
     assert everything(server) == before
+
+
+@pytest.mark.parametrize(("to", "streams", "field"), [("nobody@1", (), "to"), ("-5", ("nobody",), "stream")])
+async def test_a_stream_that_there_is_not_is_refused_by_what_named_it(
+    store: EventStore, to: str, streams: tuple[str, ...], field: str
+) -> None:
+    await ensure_group(store.log, "g", Start("latest"))
+    with pytest.raises(StreamNotFound, match="there is no stream nobody") as missing:
+        await planned(store, to, streams=streams)
+    assert missing.value.field == field
 
 
 async def test_a_group_that_there_is_not_is_refused(store: EventStore) -> None:

@@ -11,12 +11,13 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from consumers import replay
 from consumers.membership import Members, new_member
 from eventstore import EventStore
 from gateway.cli.main import run
 from infrastructure.settings import LogSettings, Settings
 from tests.support.command import Command, Result, Terminal
-from tests.support.replays import Seen, until_lag_is
+from tests.support.replays import Seen, until_lag_is, until_over
 from tests.support.running import running
 from tests.support.servers import Server
 from tests.support.stores import Noted
@@ -214,7 +215,13 @@ def test_a_skip_is_asked_for_on_a_terminal(here: Here, cli: Command) -> None:
     ("arguments", "code", "says", "field"),
     [
         (["--to", "0:999"], 2, "position 999 of partition 0 is beyond its head", "--to"),
-        (["--to", "yesterday"], 2, "'yesterday' is not a time", "--to"),
+        (["--to", "yesterdya"], 2, "'yesterdya' is no place to go to", "--to"),
+        (["--to", "lattest"], 2, "did you mean latest?", "--to"),
+        (["--to", "2026-11-23"], 2, "'2026-11-23' is not a time", "--to"),
+        (["--to", "-5", "--stream", "nope"], 4, "there is no stream nope", "--stream"),
+        (["--to", "nope@1"], 4, "there is no stream nope", "--to"),
+        (["--to", "-1m", "--until", "-2m"], 2, "before it begins at", "--until"),
+        (["--to", "-5", "--until", "yesterdya"], 2, "'yesterdya' is no bound", "--until"),
         (["--to", "order-1@99"], 2, "order-1 is at version 10, there is no version 99", "--to"),
         (["--to", "-5", "--until", "order-1@2"], 2, "order-1@2 is no bound", "--until"),
         (["--to", "-5", "--rate", "0"], 2, "rate is 0.0", "--rate"),
@@ -231,6 +238,46 @@ def test_what_cannot_be_done_is_refused_by_its_flag(
     assert says in refused.err
     assert f"  field: {field}\n" in refused.err
     assert offsets(here) == before
+
+
+def test_a_type_or_transaction_that_no_event_has_is_said_with_what_there_is(here: Here) -> None:
+    warned = here.ok("--json", "replay", "mailer", "--to", "earliest", "--type", "Note", "--type", "Noted").json
+    assert warned["warnings"][0] == "none of the 40 events is of type Note: did you mean Noted?"
+    warned = here.ok("--json", "replay", "mailer", "--to", "order-2@8", "--type", "Shipped").json
+    assert warned["warnings"][0] == "none of the 3 events is of type Shipped: there are Noted"
+    shown = here.ok("replay", "mailer", "--to", "earliest", "--correlation", "transaction-7").out
+    assert "warning   none of the 40 events has correlation id transaction-7\n" in shown
+    assert "none of the" not in here.ok("replay", "mailer", "--to", "earliest", "--type", "Noted").out
+
+
+def test_a_plan_says_that_a_replay_is_under_way_and_how_far_it_is(here: Here) -> None:
+    started = here.ok("--json", "replay", "mailer", "--to", "earliest", "--execute").json
+    shown = here.ok("replay", "mailer", "--to", "earliest").out
+    short = started["id"][:8]
+    assert f"warning   replay {short} of it is under way, 0 of 40 events done: another one can begin when" in shown
+    here.ok("replays", "cancel", short)
+    assert "under way" not in here.ok("replay", "mailer", "--to", "earliest").out
+
+
+def test_the_figures_of_a_replay_are_those_of_its_plan_everywhere(here: Here, cli: Command, server: Server) -> None:
+    """Also of one that runs beside a member, which handles the first events of its own job before it is moved."""
+
+    async def begin() -> None:
+        async with (
+            EventStore.open(settings=settings_of(cli, server), types=[Noted]) as store,
+            running(store, Seen().consumer("mailer")),
+        ):
+            await until_lag_is(store, 0, "mailer")
+            plan = await replay.plan(store, wanted)
+            begun = await replay.execute(store, wanted, who="ada")
+            assert (plan.events, begun.total) == (40, 40)
+            await until_over(store, begun.job.id)
+
+    wanted = replay.Request("mailer", replay.parse_target("earliest"))
+    anyio.run(begin)
+    (ended,) = here.ok("--json", "replays").items
+    assert (ended["state"], ended["done"], ended["total"], ended["left"]) == ("done", 40, 40, 0)
+    assert [each["facts"]["events"] for each in here.ok("--json", "audit").items] == [40]
 
 
 def test_a_group_or_replay_that_there_is_not(here: Here) -> None:

@@ -47,14 +47,29 @@ def test_a_target_is_read_and_spelled_so_that_it_reads_the_same(text: str, means
 )
 def test_what_is_no_target_is_refused_with_all_that_is(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        parse_target(text, field="until")
-    assert refused.value.field == "until"
+        parse_target(text)
+    assert refused.value.field == "to"
     assert "STREAM@VERSION" in str(refused.value.remedy)
+
+
+def test_a_bound_that_is_none_is_refused_with_what_bounds_there_are() -> None:
+    with pytest.raises(InvalidRequest, match="'yesterday' is no bound") as refused:
+        parse_target("yesterday", field="until")
+    assert refused.value.field == "until"
+    assert refused.value.remedy == "latest, a time (2026-11-23T08:00:00Z), -15m or P:POS"
+
+
+@pytest.mark.parametrize(("text", "near"), [("earlyest", "earliest"), ("lates", "latest")])
+def test_a_misspelt_end_of_the_log_is_guessed(text: str, near: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"no place to go to, did you mean {near}?"):
+        parse_target(text, moment=int)
 
 
 def test_a_way_in_reads_times_as_it_reads_others() -> None:
     assert parse_target("1795420800000000", moment=int) == Time(1_795_420_800_000_000)
     assert parse_target("-15m", moment=int) == Ago(900.0)
+    with pytest.raises(InvalidRequest, match="'yesterdya' is no place to go to"):
+        parse_target("yesterdya", moment=int)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +81,7 @@ def test_a_way_in_reads_times_as_it_reads_others() -> None:
         (Request("g", Earliest(), streams=("",)), "stream"),
         (Request("g", Earliest(), types=("OrderPlaced", "")), "types has an empty text"),
         (Request("g", Earliest(), correlation_id=""), "correlation_id has an empty text"),
+        (Request("g", Earliest(), until=Shift(-5)), "-5 is no bound"),
         (Request("g", Version("a", 1), streams=("b",)), "of one stream alone"),
         (Request("g", Earliest(), streams=tuple(f"s-{i}" for i in range(1_001))), "too many"),
     ],
@@ -73,6 +89,28 @@ def test_a_way_in_reads_times_as_it_reads_others() -> None:
 def test_a_request_that_makes_no_sense_is_refused(request_: Request, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         request_.check()
+
+
+@pytest.mark.parametrize(
+    ("to", "until", "where"),
+    [
+        ("2026-11-23T08:00:00Z", "2026-11-23T07:59:59Z", ""),
+        ("0:4", "0:4", " in partition 0"),
+        ("0:4,3:9", "1:7,3:8", " in partition 3"),
+    ],
+)
+def test_a_replay_that_would_end_before_it_begins_is_refused(to: str, until: str, where: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"ends at {until}, before it begins at {to}{where}") as refused:
+        Request("g", parse_target(to), until=parse_target(until)).check_bounds()
+    assert refused.value.field == "until"
+
+
+@pytest.mark.parametrize(
+    ("to", "until"),
+    [("2026-11-23T08:00:00Z", "2026-11-23T08:00:00Z"), ("0:4", "0:5,1:0"), ("earliest", "0:0"), ("0:4", "latest")],
+)
+def test_a_bound_behind_the_place_is_one(to: str, until: str) -> None:
+    Request("g", parse_target(to), until=parse_target(until)).check_bounds()
 
 
 def test_what_names_streams_is_done_by_stream() -> None:

@@ -47,6 +47,17 @@ def test_progress_gives_rate_and_time_left() -> None:
     assert (half.done, half.rate, half.eta_seconds) == (20, 10.0, 8.0)
 
 
+def test_the_rate_is_that_of_late_not_that_of_a_slow_start() -> None:
+    marks = [at(3_600 + n, JobProgressed(20 * n, 100), n + 2) for n in range(4)]
+    running = job(at(1, JobProgressed(0, 100)), *marks, now=3_604)
+    assert (running.done, running.rate, running.eta_seconds) == (60, 20.0, 2.0)
+
+
+def test_where_nothing_was_done_of_late_the_rate_is_that_of_all_its_time() -> None:
+    slow = job(at(8, JobProgressed(4, 10)), at(10, JobProgressed(4, 10), 2), now=11)
+    assert (slow.rate, slow.eta_seconds) == (0.4, 15.0)
+
+
 def test_events_read_backwards_and_as_dicts_give_the_same_job() -> None:
     first, second = at(2, JobProgressed(20, 100)), at(4, JobProgressed(30, 120), 2, as_dict=True)
     assert job(second, first) == job(first, second)
