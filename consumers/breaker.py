@@ -23,7 +23,7 @@ STREAMS = 10
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 CHOOSY_SECONDS = 0.3
 """For so long only an event that has not failed before may probe: every partition has been asked for one by then."""
-MOST_FAILED, MOST_TOLD = 10_000, 300
+MOST_FAILED = 10_000
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Breaker:
             self._streams.add(stream)
         if self.failures >= FAILURES and len(self._streams) >= STREAMS:
             self._opened_at = self._clock()
-            self.error = _told(failure)
+            self.error = failure.in_line
             logger.error(
                 "breaker_open",
                 group=self._group,
@@ -108,7 +108,7 @@ class Breaker:
             self._failed.add(failure.event_id)
         pause = self._pause
         if self._is_probing:
-            pause, self.error = min(2 * pause, LONGEST_PAUSE_SECONDS), _told(failure)
+            pause, self.error = min(2 * pause, LONGEST_PAUSE_SECONDS), failure.in_line
             seconds = round(self._clock() - self._opened_at, 1)
             logger.warning("breaker_stays_open", group=self._group, seconds=seconds, next_in=pause, error=self.error)
         self._open(pause)
@@ -117,9 +117,3 @@ class Breaker:
         self.is_open, self._pause = True, pause
         self._probe_at = self._clock() + pause
         self._is_probing = False
-
-
-def _told(failure: Failure) -> str:
-    """In one line."""
-    place = f" at {failure.where}" if failure.where else ""
-    return f"{failure.type}: {' '.join(failure.message.split())[:MOST_TOLD]}{place}"

@@ -13,6 +13,7 @@ from eventstore.errors import LogDamaged
 MOST_MESSAGE = 2_000
 MOST_TRACEBACK = 8_000
 MOST_NAME = 200
+MOST_IN_LINE = 300
 _CALLERS = ("consumers", "anyio")
 _encode = msgspec.json.Encoder().encode
 
@@ -38,6 +39,12 @@ class Failure(Struct, frozen=True, kw_only=True):
     def pack(self) -> bytes:
         """JSON."""
         return _encode(self)
+
+    @property
+    def in_line(self) -> str:
+        """What it was and where, for a line of a log."""
+        place = f" at {self.where}" if self.where else ""
+        return f"{self.type}: {' '.join(self.message.split())[:MOST_IN_LINE]}{place}"
 
     @classmethod
     def parse(cls, packed: bytes) -> "Failure":

@@ -35,6 +35,7 @@ from consumers.membership import Members
 from consumers.owned import GIVEN_BACK, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
+from consumers.parked import ParkedLines
 from consumers.rate import per_second
 from consumers.scope import Scope
 from consumers.workers import Workers
@@ -84,6 +85,7 @@ class Member:
         self._scopes: dict[int, Scope] = {}
         self._replay_pace = Pace(per_second(1), lambda: self.share)
         self._paced_job = ""
+        self._parked = ParkedLines(self.group, now)
         self._listeners: dict[int, Listener] = {}
         self._is_away = False
         self._look = asyncio.Event()
@@ -105,6 +107,7 @@ class Member:
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._hand_over(self._consumer.grace_seconds if stop.is_set() else 0.0)
+                    self._parked.tell_rest(at_once=True)
                     tasks.cancel_scope.cancel()
 
     @property
@@ -215,6 +218,7 @@ class Member:
             on_head=self._relisten,
             on_out=self._on_out,
             on_refused=self._workers.refuse,
+            on_parked=self._parked.tell,
             replay_pace=None if scope is None else self._pace_of(scope),
         )
         self._owned[keys.partition] = owned
@@ -310,6 +314,7 @@ class Member:
             await anyio.sleep(TICK_SECONDS)
             self._renewals.beat()
             self._workers.watch()
+            self._parked.tell_rest()
             is_time = now() - resumed_at >= RESUME_SECONDS
             resumed_at = now() if is_time else resumed_at
             for owned in list(self._owned.values()):

@@ -18,6 +18,7 @@ import structlog
 from consumers.commit_call import commit
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
+from consumers.failure import Failure
 from consumers.held_back import HeldBack
 from consumers.holder import Holder
 from consumers.keys import GroupKeys
@@ -45,7 +46,8 @@ OnReady = Callable[["Owned"], None]
 class Owned:
     """Made when a lease has been taken; `run` is its life. `on_ready` is told when there may be work, `on_head` when
     the main pass has come to the end of the log, `on_out` when returned events wait to be carried on, `on_refused` of
-    an event that brought what cannot be carried out: it is handled once more, under another lease, and then fails.
+    an event that brought what cannot be carried out: it is handled once more, under another lease, and then fails;
+    `on_parked` of one that was parked, by which failure, and after how many calls of its handler.
     `replay_pace` is kept by events that are replayed, and by no others."""
 
     def __init__(
@@ -62,6 +64,7 @@ class Owned:
         on_head: OnReady,
         on_out: Callable[[int], None],
         on_refused: Callable[[Delivery, CommitRefused], None],
+        on_parked: Callable[[Delivery, Failure, int], None],
         replay_pace: Pace | None = None,
     ) -> None:
         self.keys, self.holder, self.lease = keys, holder, lease
@@ -82,7 +85,7 @@ class Owned:
         self.first_failed_us = self.reading.first_failed_us
         self._log = log
         self._on_ready, self._on_out = on_ready, on_out
-        self._on_refused = on_refused
+        self._on_refused, self._on_parked = on_refused, on_parked
         self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
         self._finished = asyncio.Event()  # something may be committed
         self._tell_again_at = 0.0
@@ -190,7 +193,11 @@ class Owned:
         self._noted(lambda: self._note_failure(event, outcome, due_ms))
 
     def _note_failure(self, event: Delivery, outcome: Failed, due_ms: int | None) -> None:
-        if self.holder.failed(event, outcome.calls, due_ms, outcome.failure.pack()) or now() < self._tell_again_at:
+        if self.holder.failed(event, outcome.calls, due_ms, outcome.failure.pack()):
+            if due_ms is None:
+                self._on_parked(event, outcome.failure, self.holder.attempts(event))
+            return
+        if now() < self._tell_again_at:
             return
         self._tell_again_at = now() + HALTED_SECONDS
         logger.error(
@@ -199,7 +206,7 @@ class Owned:
             partition=self.partition,
             detached=len(self.holder.rows),
             stream=event.stream,
-            error=f"{outcome.failure.type}: {outcome.failure.message}",
+            error=outcome.failure.in_line,
             remedy="so many streams of it fail that no more may wait: it goes on when some are retried or discarded,"
             f" eventstore dlq list {self.keys.group}; nothing is lost",
         )
