@@ -17,6 +17,7 @@ from consumers.resources import Resource
 from consumers.retry import Exponential, Fixed, Immediate, Linear, Park
 from consumers.run import run
 from consumers.testing import given
+from consumers.timers import Scheduled, cancel_scheduled, schedule, scheduled
 
 __all__ = [
     "CommitRefused",
@@ -34,10 +35,14 @@ __all__ = [
     "OrderUnanswered",
     "Park",
     "Resource",
+    "Scheduled",
     "Stale",
     "To",
+    "cancel_scheduled",
     "consumer",
     "given",
     "replay",
     "run",
+    "schedule",
+    "scheduled",
 ]

@@ -1,6 +1,7 @@
 """run(store, [...]): the consumers of this process, from joining their groups to leaving them.
 
-    resources opened -> leases' thread, relay -> per consumer: group made, member joins, handles, drains, leaves
+    resources opened -> leases' thread, relay, timekeeper
+    -> per consumer: group made, member joins, handles, drains, leaves
     -> the relay carries on what is left -> all closed
 
 Each consumer is a member of its own group. What one of them dies of ends all, for a process that goes on with half of
@@ -24,6 +25,7 @@ from consumers.pace import Pace
 from consumers.relay import Relay, relaying
 from consumers.replay.watch import look_after
 from consumers.resources import Resource, checked_resources, opened
+from consumers.timers.timekeeper import keeping_time
 from consumers.workers import Workers
 from eventstore.log import Log
 from eventstore.store import EventStore
@@ -63,6 +65,7 @@ async def run(
             store.log.redis.settings, changed, lease_seconds=lease_seconds, hung_after_seconds=longest + lease_seconds
         ) as running,
         relaying(store.log) as relay,
+        keeping_time(store.log, lease_seconds=lease_seconds),
     ):
         for consumer in consumers:
             members[consumer.name] = await _member(store.log, consumer, values, running, relay)
