@@ -25,24 +25,27 @@ from consumers.pace import Pace
 from consumers.relay import Relay, relaying
 from consumers.replay.watch import look_after
 from consumers.resources import Resource, checked_resources, opened
+from consumers.sagas.groups import groups_of, react_group
+from consumers.sagas.known import refuse_unknown_versions
+from consumers.sagas.saga import Saga
 from consumers.timers.timekeeper import keeping_time
 from consumers.workers import Workers
 from eventstore.log import Log
 from eventstore.store import EventStore
 from infrastructure.patience import replies
-from infrastructure.tasks import plain_errors
+from infrastructure.tasks import owned_tasks, plain_errors
 
 
 async def run(
     store: EventStore,
-    consumers: Sequence[Consumer],
+    consumers: Sequence[Consumer | Saga],
     *,
     resources: Iterable[Resource] = (),
     stop: anyio.Event | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> None:
-    """Runs consumers until `stop` is set: running handlers then get their group's `grace`, what is finished is
-    committed, and the partitions are handed over. Cancelled, it does the same without grace.
+    """Runs consumers and sagas until `stop` is set: running handlers then get the `grace` of their group, what is
+    finished is committed, and the partitions are handed over. Cancelled, it does the same without grace.
 
     As many processes as you like may run the same consumers: partitions are shared out evenly, and move when processes
     come and go. A group that does not exist is made, to begin at its `start`. `resources` are opened once and given to
@@ -50,9 +53,22 @@ async def run(
     InvalidConsumer, GroupNotFound, EventsMissing, LogDamaged, and whatever opening a resource raises; while the server
     cannot be reached it waits."""
     _check(consumers)
-    handlers = [handler for consumer in consumers for handler in consumer.handlers]
-    longest = max((handler.timeout_seconds for handler in handlers), default=0.0)
-    wanted = checked_resources(resources, handlers)
+    called = [each for value in consumers for each in (value.actions if isinstance(value, Saga) else value.handlers)]
+    async with opened(checked_resources(resources, called)) as values, owned_tasks() as spawn:
+        groups: list[Consumer] = []
+        for value in consumers:
+            if isinstance(value, Saga):
+                await refuse_unknown_versions(store.log, value)
+                groups += groups_of(store, value, values, spawn)
+            else:
+                groups.append(value)
+        await _run(store, groups, values, stop or anyio.Event(), lease_seconds)
+
+
+async def _run(
+    store: EventStore, groups: Sequence[Consumer], values: dict[object, object], stop: anyio.Event, lease_seconds: float
+) -> None:
+    longest = max(handler.timeout_seconds for group in groups for handler in group.handlers)
     members: dict[str, Member] = {}
 
     def changed(lease: Lease) -> None:
@@ -60,22 +76,21 @@ async def run(
             members[lease.keys.group].changed(lease)
 
     async with (
-        opened(wanted) as values,
         renewals(
             store.log.redis.settings, changed, lease_seconds=lease_seconds, hung_after_seconds=longest + lease_seconds
         ) as running,
         relaying(store.log) as relay,
         keeping_time(store.log, lease_seconds=lease_seconds),
     ):
-        for consumer in consumers:
-            members[consumer.name] = await _member(store.log, consumer, values, running, relay)
+        for group in groups:
+            members[group.name] = await _member(store.log, group, values, running, relay)
         with plain_errors():
             async with anyio.create_task_group() as tasks:
                 for member in members.values():
-                    tasks.start_soon(_run, store, member, stop or anyio.Event())
+                    tasks.start_soon(_handle, store, member, stop)
 
 
-async def _run(store: EventStore, member: Member, stop: anyio.Event) -> None:
+async def _handle(store: EventStore, member: Member, stop: anyio.Event) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(look_after, store, member)
         await member.run(stop)
@@ -99,17 +114,19 @@ async def _member(
     return member
 
 
-def _check(consumers: Sequence[Consumer]) -> None:
+def _check(consumers: Sequence[Consumer | Saga]) -> None:
     if not consumers:
         raise InvalidConsumer("there is nothing to run", field="consumers", remedy="run(store, [charge])")
     names: set[str] = set()
     for each in consumers:
-        if not isinstance(each, Consumer):
+        if not isinstance(each, Consumer | Saga):
             raise InvalidConsumer(
                 f"{each!r:.80} is no consumer", field="consumers", remedy="decorate a function: @consumer(name)"
             )
-        if each.name in names:
-            raise InvalidConsumer(
-                f"two consumers are called {each.name}", field="consumers", remedy="@charge.also() adds a handler"
-            )
-        names.add(each.name)
+        name = react_group(each.name) if isinstance(each, Saga) else each.name
+        if name in names:
+            what, remedy = "consumers", "@charge.also() adds a handler"
+            if isinstance(each, Saga):
+                what, remedy = "sagas", "older versions go into the newest one: earlier=[...]"
+            raise InvalidConsumer(f"two {what} are called {each.name}", field="consumers", remedy=remedy)
+        names.add(name)

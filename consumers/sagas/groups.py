@@ -1,0 +1,66 @@
+"""The two consumers of a saga, as a worker runs them: one brings events to it, one follows its streams.
+
+saga.<type>.route   events that it is correlated with     only if it takes any
+saga.<type>.react   streams `saga-<type>-...`
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from consumers.consumer import Consumer, group
+from consumers.handlers import Handler
+from consumers.retry import Exponential
+from consumers.sagas import facts
+from consumers.sagas.attempts import THREAD_SECONDS, Actions
+from consumers.sagas.errors import UnknownSagaVersion
+from consumers.sagas.instances import Instances
+from consumers.sagas.react import React
+from consumers.sagas.route import Route
+from consumers.sagas.saga import Saga
+from consumers.sagas.stored import Stored
+from eventstore.errors import DurabilityNotReached, OutcomeUnknown, Overloaded, Unavailable
+from eventstore.event_types import event_type
+from eventstore.store import EventStore
+from infrastructure.tasks import Spawn
+
+APPEND_SECONDS = 30.0
+"""For the appends of one handling, beyond the time of its actions."""
+_AGAIN = Exponential(first="200ms", cap="10s", attempts=1_000_000)
+_NOT_ITS_FAULT = dict.fromkeys(
+    (Unavailable, OutcomeUnknown, Overloaded, DurabilityNotReached, UnknownSagaVersion), _AGAIN
+)
+
+
+def route_group(saga: str) -> str:
+    return f"saga.{saga}.route"
+
+
+def react_group(saga: str) -> str:
+    return f"saga.{saga}.react"
+
+
+def groups_of(store: EventStore, saga: Saga, opened: Mapping[Any, Any], spawn: Spawn) -> tuple[Consumer, ...]:
+    """Consumers for `run`. `opened` are the resources of the worker, `spawn` has something done behind a handling."""
+    stored = Stored(store)
+    instances = Instances(stored, saga)
+    react = React(instances, Actions(opened), stored, spawn)
+    longest = max((action.timeout_seconds for action in saga.actions), default=0.0)
+    following = group(
+        react_group(saga.name),
+        on=_NOT_ITS_FAULT,
+        concurrency=256,
+        timeout=longest + THREAD_SECONDS + APPEND_SECONDS,
+        on_replay="skip",
+        categories=(f"saga-{saga.name}",),
+    )
+    following.add(_handler(react.handle, facts.Fact.__args__, following))
+    if not saga.events:
+        return (following,)
+    bringing = group(route_group(saga.name), on=_NOT_ITS_FAULT, concurrency=64, on_replay="emit")
+    bringing.add(_handler(Route(instances).handle, [each.struct for each in saga.events], bringing))
+    return (bringing, following)
+
+
+def _handler(function: Callable[..., Any], structs: Any, of: Consumer) -> Handler:
+    types = tuple(event_type(struct) for struct in structs)
+    return Handler(function, of.name, types, False, "ctx", (), True, of.timeout_seconds, of.on_replay)
