@@ -9,8 +9,19 @@ from uuid import UUID, uuid4, uuid5
 from eventstore import jobs
 from eventstore.envelope import Metadata, NewEvent, RecordedEvent
 from eventstore.errors import IdConflict, WrongExpectedVersion
-from eventstore.job_state import CANCEL_REQUESTED, Job, JobEnded, JobProgressed, JobStarted, Outcome
+from eventstore.job_state import (
+    CANCEL_REQUESTED,
+    PROGRESSED,
+    Job,
+    JobEnded,
+    JobProgressed,
+    JobStarted,
+    Outcome,
+    data_of,
+)
 from eventstore.store import EventStore
+
+MARKS = 1_000  # of progress, that a job may have told of before it did anything
 
 
 async def unended(store: EventStore, kind: str) -> tuple[list[Job], int]:
@@ -53,6 +64,16 @@ async def finish(store: EventStore, job: Job, state: Outcome, done: int, total: 
         await store.append_to(jobs.STREAM, [ended], metadata=_metadata(job.id, job.who))
     except IdConflict:  # another was first, and has counted otherwise
         return
+
+
+async def rate_of(store: EventStore, job: Job) -> float | None:
+    """What a job that has ended did per second once it had begun to: without the time in which it waited for somebody.
+    None if it has not told of its progress in between."""
+    async for recorded in store.read(jobs.stream_of(job.id), limit=MARKS):
+        if recorded.type == PROGRESSED and (mark := data_of(recorded, JobProgressed)).done:
+            seconds = ((job.ended_at or job.updated_at) - recorded.recorded_at) / 1e6
+            return (job.done - mark.done) / seconds if seconds > 0 and job.done > mark.done else None
+    return None
 
 
 def _metadata(job_id: str, who: str) -> Metadata:

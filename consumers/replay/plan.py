@@ -7,7 +7,6 @@ goes on meanwhile is no change; another replay, or events that the log has given
 import hashlib
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +24,7 @@ from consumers.replay.request import About, Mode, PartMove, Request, StreamMove
 from consumers.replay.rows import moved_by_stream, moved_in_place
 from consumers.replay.targets import Shift, Version, fixed, last_places, targets
 from consumers.state import Row, RowState
+from eventstore import job_records
 from eventstore.jobs import Job, list_jobs
 from eventstore.log import Log
 from eventstore.pages import StreamPage, stream_page
@@ -104,7 +104,7 @@ async def plan(store: EventStore, request: Request) -> ReplayPlan:
     handlers = {name: rule for member in members for name, rule in member.handlers.items()}
     events = sum(each.events for each in moves.partitions) + sum(each.events for each in moves.streams)
     replays = await _replays(store, request.group)
-    rate = _rate(request, members, replays) if events else None
+    rate = await _rate(store, request, members, replays) if events else None
     warnings = [
         *await _under_way(store, replays),
         *await unmet(log, request, moves.partitions, moves.streams),
@@ -251,11 +251,12 @@ async def _replays(store: EventStore, group: str) -> list[Job]:
     return [job for job in known if job.kind == KIND and About.of(job.about).group == group]
 
 
-def _rate(request: Request, members: Sequence[Member], replays: Sequence[Job]) -> float | None:
+async def _rate(store: EventStore, request: Request, members: Sequence[Member], replays: Sequence[Job]) -> float | None:
     """Events in a second, as far as anybody knows: what is allowed now, or what the last replay of the group made."""
-    allowed = [rate for rate in (request.rate, *(each.rate for each in members)) if rate is not None]
-    told = (job.rate for job in replays if job.state == "done" and job.rate is not None and job.done >= TELLING)
-    return min([*allowed, *islice(told, 1)], default=None)
+    telling = next((job for job in replays if job.state == "done" and job.done >= TELLING), None)
+    made = None if telling is None else await job_records.rate_of(store, telling) or telling.rate
+    known = [rate for rate in (request.rate, made, *(each.rate for each in members)) if rate is not None]
+    return min(known, default=None)
 
 
 async def _under_way(store: EventStore, replays: Sequence[Job]) -> list[str]:

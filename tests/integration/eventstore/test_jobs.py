@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from eventstore import audit, jobs
+from eventstore import audit, job_records, jobs
 from eventstore.errors import InvalidRequest, JobNotFound
 from eventstore.job_state import STARTED, JobEnded, JobStarted
 from eventstore.jobs import JobCancelled, WrongState, cancel, get_job, list_jobs, running
@@ -211,3 +211,16 @@ async def test_a_process_that_ran_none_lists_the_same_jobs(server: Server, store
         assert [found.id for found in await list_jobs(reader)] == [job.id]
         assert await list_jobs(reader) == await list_jobs(store)
         assert [e.type async for e in reader.read("$jobs", limit=1)] == [STARTED]
+
+
+async def test_the_rate_of_an_ended_job_leaves_out_how_long_it_waited_to_begin(store: EventStore) -> None:
+    version = await store.version("$jobs")
+    job = await get_job(store, await job_records.begin(store, "replay", "ada", None, 30, {}, expected=version))
+    assert await job_records.rate_of(store, job) is None
+    for done in (0, 0, 10, 20):
+        assert await job_records.note(store, job, done, 30)
+    await job_records.finish(store, job, "done", 30, 30)
+    ended = await get_job(store, job.id)
+    marks = [event async for event in store.read(jobs.stream_of(job.id))]
+    assert ended.ended_at is not None
+    assert await job_records.rate_of(store, ended) == 20 / ((ended.ended_at - marks[2].recorded_at) / 1e6)
