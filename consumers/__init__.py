@@ -16,11 +16,32 @@ from consumers.middleware import Middleware
 from consumers.resources import Resource
 from consumers.retry import Exponential, Fixed, Immediate, Linear, Park
 from consumers.run import run
+from consumers.sagas import (
+    Begun,
+    CancelTimer,
+    Compensate,
+    Complete,
+    Saga,
+    SagaConflict,
+    SagaNotFound,
+    SagaState,
+    StepContext,
+    Timer,
+    Undo,
+    UnknownSagaVersion,
+    on,
+    start,
+    step,
+)
 from consumers.testing import given
 from consumers.timers import Scheduled, cancel_scheduled, schedule, scheduled
 
 __all__ = [
+    "Begun",
+    "CancelTimer",
     "CommitRefused",
+    "Compensate",
+    "Complete",
     "Consumer",
     "Context",
     "DeadLetterNotFound",
@@ -35,14 +56,25 @@ __all__ = [
     "OrderUnanswered",
     "Park",
     "Resource",
+    "Saga",
+    "SagaConflict",
+    "SagaNotFound",
+    "SagaState",
     "Scheduled",
     "Stale",
+    "StepContext",
+    "Timer",
     "To",
+    "Undo",
+    "UnknownSagaVersion",
     "cancel_scheduled",
     "consumer",
     "given",
+    "on",
     "replay",
     "run",
     "schedule",
     "scheduled",
+    "start",
+    "step",
 ]

@@ -16,7 +16,7 @@ class SagaNotFound(EventStoreError):
 class SagaConflict(EventStoreError):
     """The saga runs already, and was started with other data. Nothing was changed."""
 
-    code = "saga-conflict"
+    code = "id-conflict"
 
     def __init__(self, stream: str) -> None:
         self.stream = stream

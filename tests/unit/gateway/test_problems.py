@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+import consumers
 import eventstore
 import gateway
 import infrastructure
@@ -17,7 +18,7 @@ from infrastructure.errors import EventStoreError, Unavailable
 
 
 def all_errors() -> list[type[EventStoreError]]:
-    for package in (infrastructure, eventstore, gateway):
+    for package in (infrastructure, eventstore, consumers, gateway):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
@@ -26,7 +27,11 @@ def all_errors() -> list[type[EventStoreError]]:
         kind = queue.pop()
         found.append(kind)
         queue += kind.__subclasses__()
-    return [kind for kind in found if kind.__module__.split(".")[0] in {"infrastructure", "eventstore", "gateway"}]
+    return [
+        kind
+        for kind in found
+        if kind.__module__.split(".")[0] in {"infrastructure", "eventstore", "consumers", "gateway"}
+    ]
 
 
 def test_every_error_of_ours_has_a_row() -> None:
