@@ -13,7 +13,7 @@ Nothing here knows a clock: `at` is when the newest input was recorded.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -139,7 +139,7 @@ def _on(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact]:
 def _asked(saga: Saga, state: State) -> list[Fact]:
     """What an operator or the deadline wants."""
     if state.retry is not None:
-        return [facts.Ignored("retry", "nothing is stuck")]
+        return _hurried(state, state.retry, RETRY, "running")
     if state.skip is not None:
         return _skipped(saga, state, state.skip.step, state.skip.who)
     why = f"aborted by {state.abort.who}" if state.abort is not None else ""
@@ -148,6 +148,16 @@ def _asked(saga: Saga, state: State) -> list[Fact]:
     if why and is_past_pivot(saga, state):
         return [facts.Ignored("abort" if state.abort is not None else "deadline", "it is past its pivot")]
     return [facts.Compensating(why)] if why else []
+
+
+def _hurried(
+    state: State, retry: facts.RetryRequested, timers: str, to: Literal["running", "compensating"]
+) -> list[Fact]:
+    """What waits to be tried again is tried now."""
+    waiting = [name for name in state.timers if name.startswith(timers)]
+    if not waiting:
+        return [facts.Ignored("retry", "nothing waits to be tried again")]
+    return [facts.Forward(f"retried by {retry.who}", to), *_cancelled(state, waiting)]
 
 
 def _skipped(saga: Saga, state: State, name: str, who: str) -> list[Fact]:
@@ -201,7 +211,8 @@ def _waited(saga: Saga, state: State, step: Step, at: int, types: EventTypes) ->
 
 
 def _cancelled(state: State, names: Iterable[str]) -> list[Fact]:
-    return [facts.TimerCancelled(name, state.timers[name].set_at) for name in names if name in state.timers]
+    found = [(name, state.timers[name]) for name in names if name in state.timers]
+    return [facts.TimerCancelled(name, timer.set_at, timer.due) for name, timer in found]
 
 
 def _retried(state: State, timer: str, retry_at: int, at: int, begin: Fact) -> Iterable[Fact]:
@@ -220,13 +231,14 @@ def _why(step: str, reason: Reason | None) -> str:
 def _back(saga: Saga, state: State, at: int) -> Iterable[Fact]:
     if state.is_busy:
         return ()
-    if state.abort is not None or state.retry is not None or state.is_overdue:
-        what = "abort" if state.abort is not None else "retry" if state.retry is not None else "deadline"
-        return [facts.Ignored(what, "the saga is compensating")]
+    if state.abort is not None or state.is_overdue:
+        return [facts.Ignored("abort" if state.abort is not None else "deadline", "the saga is compensating")]
     if is_past_pivot(saga, state):
         return [facts.Forward("its pivot succeeded", "running")]
     if useless := [name for name in state.timers if not name.startswith(UNDO)]:
         return _cancelled(state, useless)
+    if state.retry is not None:
+        return _hurried(state, state.retry, UNDO, "compensating")
     if state.skip is not None:
         return _undo_skipped(state, state.skip)
     if not state.undo:

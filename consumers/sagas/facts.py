@@ -163,8 +163,11 @@ class TimerSet(Struct, frozen=True):
 
 @event(name="saga.timer_cancelled")
 class TimerCancelled(Struct, frozen=True):
+    """Of the timer that was set by the version `set_at`, for `due`."""
+
     name: str
     set_at: int
+    due: int
 
 
 @event(name="saga.sent")

@@ -19,7 +19,7 @@ from consumers.sagas.facts import EventReceived, Fact
 from consumers.sagas.saga import Saga
 from consumers.sagas.state import State
 from eventstore.envelope import Metadata, RecordedEvent
-from eventstore.errors import IdConflict, WrongExpectedVersion
+from eventstore.errors import WrongExpectedVersion
 from eventstore.event_types import EventTypes
 from eventstore.ids import new_id
 
@@ -37,8 +37,8 @@ class Streams(Protocol):
 
     async def append(
         self, stream: str, facts: Sequence[Fact], version: int, cause: RecordedEvent | None, metadata: Metadata
-    ) -> None:
-        """At exactly this version. Raises WrongExpectedVersion."""
+    ) -> int:
+        """At exactly this version; gives the epoch. Raises WrongExpectedVersion."""
 
 
 def now_us() -> int:
@@ -58,14 +58,21 @@ class Instances:
     def types(self) -> EventTypes:
         return self._streams.types
 
-    async def load(self, stream: str, at_least: int | None = None) -> State:
-        """The state, as of now; or what is known of it, if that is of version `at_least` or above. It belongs to
-        everybody: copy what you change."""
+    async def load(self, stream: str, at_least: int | None = None, epoch: int = 0) -> State:
+        """The state, as of now; or what is known of it, if that is of version `at_least` or above and not of an earlier
+        `epoch`. It belongs to everybody: copy what you change."""
         state = self._kept.get(stream)
+        if state is not None and state.epoch < epoch:
+            state = None
         if state is not None and at_least is not None and state.version >= at_least:
             return state
         state = State(stream) if state is None else state.copy()
-        for event in await self._streams.read(stream, state.version + 1):
+        found = await self._streams.read(stream, state.version + 1)
+        if state.version and any(event.epoch > state.epoch for event in found):  # what we know may be of the past
+            state = State(stream)
+            found = await self._streams.read(stream, 1)
+        for event in found:
+            state.epoch = event.epoch
             state.correlation_id = state.correlation_id or event.metadata.correlation_id
             state.fold(event.data, event.recorded_at)
         self._keep(state)
@@ -108,19 +115,23 @@ class Instances:
                 return state
             after.correlation_id = state.correlation_id or correlation_id or str(new_id())
             metadata = Metadata(correlation_id=after.correlation_id, actor=actor or f"saga.{self.saga.name}")
+            lean = [_lean(fact, after) for fact in made]
             try:
-                await self._streams.append(
-                    stream, [_lean(fact, after) for fact in made], state.version, cause, metadata
-                )
-            except (WrongExpectedVersion, IdConflict):  # somebody else was first
+                after.epoch = await self._streams.append(stream, lean, state.version, cause, metadata)
+            except WrongExpectedVersion as error:  # somebody else was first, or a failover has lost what we know
+                if error.actual < state.version:
+                    self._kept.pop(stream, None)
                 known = None
                 continue
-            self._keep(after)
+            if state.version == 0 or after.epoch == state.epoch:
+                self._keep(after)
+            else:
+                self._kept.pop(stream, None)
             return after
 
     def _keep(self, state: State) -> None:
         kept = self._kept.get(state.stream)
-        if kept is None or kept.version <= state.version:
+        if kept is None or (kept.epoch, kept.version) <= (state.epoch, state.version):
             self._kept[state.stream] = state
             self._kept.move_to_end(state.stream)
         if len(self._kept) > MOST_KEPT:

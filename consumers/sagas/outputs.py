@@ -12,7 +12,7 @@ from consumers.sagas.actions import as_builtins, changes_of
 from consumers.sagas.facts import EventReceived, Fact
 from consumers.sagas.reactions import CancelTimer, Compensate, Complete, Reaction, Timer, Undo
 from consumers.sagas.saga import Saga
-from consumers.sagas.state import Received, State, key_of
+from consumers.sagas.state import Pending, Received, State, key_of
 from eventstore.errors import InvalidEvent
 from eventstore.event_types import EventTypes
 from eventstore.names import publishable
@@ -33,7 +33,7 @@ def following(
         if isinstance(each, saga.data):
             changes |= as_builtins(each) if data is None else changes_of(each, data, reaction.name)
     made: list[Fact] = [facts.Reacted(key_of(fact), changes)]
-    pending = {name: timer.set_at for name, timer in state.timers.items()}
+    pending = {**state.timers}
     for each in returned:
         if not isinstance(each, saga.data):
             made += _made(each, reaction, received, pending, types)
@@ -47,7 +47,7 @@ def _listed(returned: Any) -> list[Any]:
 
 
 def _made(
-    output: Any, reaction: Reaction, received: Received, pending: dict[str, int], types: EventTypes
+    output: Any, reaction: Reaction, received: Received, pending: dict[str, Pending], types: EventTypes
 ) -> Iterator[Fact]:
     """`pending` are the timers that are set; one that is set anew is cancelled first."""
     match output:
@@ -58,7 +58,8 @@ def _made(
             yield facts.UndoNoted(going.stream, going.type, going.schema_version, going.data)
         case Timer(name) | CancelTimer(name):
             if name in pending:
-                yield facts.TimerCancelled(name, pending.pop(name))
+                before = pending.pop(name)
+                yield facts.TimerCancelled(name, before.set_at, before.due)
             if isinstance(output, Timer):
                 yield facts.TimerSet(name, output.due_us(received.at))
         case Complete():

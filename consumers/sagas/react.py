@@ -69,8 +69,8 @@ class React:
     async def handle(self, fact: Struct, ctx: Context) -> list[To] | None:
         """Of one fact. Raises what an append raises, UnknownSagaVersion, and what conditions and reactions raise."""
         event = ctx.event
-        state = await self._instances.load(event.stream, event.version)
-        if isinstance(fact, _INPUTS):
+        state = await self._instances.load(event.stream, event.version, event.epoch)
+        if isinstance(fact, _INPUTS) or self._is_to_migrate(state):
             state = await self._instances.change(event.stream, _nothing, at_least=event.version, at=event.recorded_at)
         index.note(ctx.effects, state, fact, event)
         match fact:
@@ -79,10 +79,14 @@ class React:
             case facts.TimerSet():
                 await self._set(state, fact, event)
             case facts.TimerCancelled():
-                await self._timers.unschedule(event.stream, timer_id(event.stream, fact.set_at))
+                await self._timers.unschedule(event.stream, timer_id(event.stream, fact.set_at, fact.due))
             case facts.Sent():
                 return [To(fact.stream, Untyped(fact.type, fact.data, fact.schema_version))]
         return None
+
+    def _is_to_migrate(self, state: State) -> bool:
+        definition = self._instances.definition(state)
+        return not state.is_final and state.saga_version not in (0, definition.version)
 
     # ---- timers ----
 
@@ -92,7 +96,7 @@ class React:
             return
         fired = NewEvent(
             data=facts.TimerFired(fact.name, event.version),
-            id=timer_id(event.stream, event.version),
+            id=timer_id(event.stream, event.version, fact.due),
             metadata=event.metadata,
         )
         await self._timers.schedule_event(event.stream, fired, fact.due, event.recorded_at)
@@ -181,9 +185,9 @@ def _runs(trial: Trial) -> bool:
     return trial.phase == "running"
 
 
-def timer_id(stream: str, set_at: int) -> UUID:
-    """Of the timer that was set by this version of the stream."""
-    return uuid5(_TIMERS, f"{stream}@{set_at}")
+def timer_id(stream: str, set_at: int, due: int) -> UUID:
+    """Of the timer that was set by this version of the stream; `due` tells it from one that a failover has lost."""
+    return uuid5(_TIMERS, f"{stream}@{set_at}:{due}")
 
 
 def _nothing(state: State, saga: Saga) -> Sequence[Fact]:

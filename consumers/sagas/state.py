@@ -66,6 +66,8 @@ class State(Struct):
 
     stream: str
     version: int = 0
+    epoch: int = 0
+    """Of the newest fact: what is known from an earlier one may have been lost."""
     status: Status = "unstarted"
     saga_version: int = 0
     data: dict[str, Any] = field(default_factory=dict)
@@ -269,6 +271,11 @@ def _timer_set(state: State, fact: facts.TimerSet, at: int) -> None:
 
 def _timer_cancelled(state: State, fact: facts.TimerCancelled, at: int) -> None:
     state.timers.pop(fact.name, None)
+    kind, _, step = fact.name.partition(".")
+    if kind == "$retry" and state.step(step).action.phase == "retrying":  # somebody wants it now
+        state._act(step, retry_at=0)
+    elif kind == "$undo" and state.step(step).undo.phase == "retrying":
+        state._undo(step, retry_at=0)
 
 
 def _sent(state: State, fact: facts.Sent, at: int) -> None:

@@ -28,10 +28,10 @@ class Stored:
 
     async def append(
         self, stream: str, facts: Sequence[Fact], version: int, cause: RecordedEvent | None, metadata: Metadata
-    ) -> None:
-        await self._store.append_to(
-            stream, facts, expected=version, causes=() if cause is None else (cause,), metadata=metadata
-        )
+    ) -> int:
+        causes = () if cause is None else (cause,)
+        receipt = await self._store.append_to(stream, facts, expected=version, causes=causes, metadata=metadata)
+        return receipt.epoch
 
     async def schedule_event(self, stream: str, event: NewEvent, due_us: int, cause_recorded_at: int) -> bool:
         return await schedule_event(self._store.log, stream, event, due_us, cause_recorded_at)

@@ -51,12 +51,13 @@ class World:
 
     async def append(
         self, stream: str, facts: Sequence[Any], version: int, cause: RecordedEvent | None, metadata: Metadata
-    ) -> None:
+    ) -> int:
         actual = len(self.streams.get(stream, ()))
         if actual != version:
             raise WrongExpectedVersion(stream, version, actual)
         for each in facts:
             self.add(stream, each, metadata)
+        return 1
 
     async def schedule_event(self, stream: str, event: NewEvent, due_us: int, cause_recorded_at: int) -> bool:
         if event.id is None:
