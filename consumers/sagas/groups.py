@@ -48,7 +48,7 @@ def groups_of(store: EventStore, saga: Saga, opened: Mapping[Any, Any], spawn: S
     following = group(
         react_group(saga.name),
         on=_NOT_ITS_FAULT,
-        concurrency=256,
+        concurrency=saga.concurrency,
         timeout=longest + THREAD_SECONDS + APPEND_SECONDS,
         on_replay="skip",
         categories=(f"saga-{saga.name}",),
@@ -56,7 +56,7 @@ def groups_of(store: EventStore, saga: Saga, opened: Mapping[Any, Any], spawn: S
     following.add(_handler(react.handle, facts.Fact.__args__, following))
     if not saga.events:
         return (following,)
-    bringing = group(route_group(saga.name), on=_NOT_ITS_FAULT, concurrency=64, on_replay="emit")
+    bringing = group(route_group(saga.name), on=_NOT_ITS_FAULT, concurrency=saga.concurrency, on_replay="emit")
     bringing.add(_handler(Route(instances).handle, [each.struct for each in saga.events], bringing))
     return (bringing, following)
 

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from consumers import retry as policies
 from consumers.checks import duration, whole
+from consumers.consumer import MOST_CONCURRENCY
 from consumers.errors import InvalidConsumer
 from consumers.handlers import Handler
 from consumers.retry import Policy
@@ -37,12 +38,14 @@ class Saga(Struct, frozen=True, eq=False):
 
     `data` is the Struct that is passed between steps. `version` is kept by each saga that is started: it finishes on
     the definition it began with, one of `earlier`, or is carried over by a migration. At its `deadline` a saga goes
-    back, unless it is past its pivot. Raises InvalidConsumer."""
+    back, unless it is past its pivot. Up to `concurrency` sagas are under way at once in each worker. Raises
+    InvalidConsumer."""
 
     name: str
     data: type[Struct]
     version: int = 1
     deadline: str | float | None = None
+    concurrency: int = 64
     reactions: Sequence[Reaction] = ()
     earlier: Sequence["Saga"] = ()
     stages: tuple[tuple[Step, ...], ...] = ()
@@ -57,6 +60,7 @@ class Saga(Struct, frozen=True, eq=False):
         if not is_struct or self.data.__struct_config__.array_like:
             raise InvalidConsumer("data is no Struct", field="data", remedy="class Ingestion(Struct): source: str")
         whole("version", self.version, 1, 65_535)
+        whole("concurrency", self.concurrency, 1, MOST_CONCURRENCY)
         _ = self.deadline_seconds
         _check_steps(self)
         _check_reactions(self)
