@@ -10,6 +10,7 @@ from consumers.consumer import Consumer
 from consumers.keys import effect_key, group_keys
 from consumers.resources import Resource
 from consumers.run import run
+from consumers.sagas.saga import Saga
 from eventstore import EventStore
 from infrastructure.tasks import plain_errors
 from tests.support.servers import tries
@@ -18,7 +19,7 @@ from tests.support.servers import tries
 @asynccontextmanager
 async def running(
     store: EventStore,
-    *consumers: Consumer,
+    *consumers: Consumer | Saga,
     resources: Sequence[Resource] = (),
     lease_seconds: float = 10.0,
 ) -> AsyncIterator[anyio.Event]:
@@ -35,7 +36,7 @@ async def running(
 
 async def _run(
     store: EventStore,
-    consumers: Sequence[Consumer],
+    consumers: Sequence[Consumer | Saga],
     resources: Sequence[Resource],
     stop: anyio.Event,
     lease_seconds: float,
