@@ -103,7 +103,7 @@ async def _too_late(store: EventStore, letters: Sequence[Letter], version: int, 
     late = {stream: str(intent) for stream, intent in intents.items() if not intent.is_answered}
     for before, after in zip(letters, await look_again(store, letters), strict=True):
         if before.stream not in late and (after is None or (after.row, after.failure) != (before.row, before.failure)):
-            late[before.stream] = str(intents.get(before.stream) or _moved_on(after))
+            late[before.stream] = str(intents.get(before.stream) or _moved_on(before, after))
     return late
 
 
@@ -145,9 +145,11 @@ async def look_again(store: EventStore, letters: Sequence[Letter]) -> list[Lette
     return [now.get(each.stream) for each in letters]
 
 
-def _moved_on(now: Letter | None) -> str:
+def _moved_on(before: Letter, now: Letter | None) -> str:
     if now is None:
         return "it has been handled meanwhile"
+    if now.row == before.row:
+        return "another order about it was first"
     return f"it has been tried meanwhile, and is {'parked' if now.is_parked else 'retrying'} at version {now.version}"
 
 
@@ -173,7 +175,7 @@ async def _ordered(
     too_late = [letter for order_id, letter in orders.items() if outcomes.get(order_id) is False]
     if too_late:
         nows = await look_again(store, too_late)
-        late = late | {each.stream: _moved_on(now) for each, now in zip(too_late, nows, strict=True)}
+        late = late | {each.stream: _moved_on(each, now) for each, now in zip(too_late, nows, strict=True)}
     return Dealt(
         done=tuple(letter for order_id, letter in orders.items() if outcomes.get(order_id)),
         late=late,

@@ -8,8 +8,9 @@
 --       or "full", how many orders are there
 -- errors NOPARTITION: the partition was never made; DAMAGED; READONLY of a replica. Nothing is written.
 --
--- An order that was given before, or has its outcome, stays as it is. Of outcomes that nobody fetched in an hour
--- nothing is left.
+-- An order that was given before, or has its outcome, stays as it is. One about a version that another open order names
+-- comes too late, and has that for its outcome at once: of two that are given at once, one is carried out. Of outcomes
+-- that nobody fetched in an hour nothing is left.
 
 -- include lease.lua
 
@@ -30,8 +31,10 @@ local row = redis.call('HGET', detached_key, stream)
 redis.call('XLEN', bell_key) -- of another type it would end the script midway
 
 local orders, forgotten = redis.call('HGETALL', orders_key), 0
+local about, rival = string.match(order, '^%a+ (.*)$'), false
 for i = 1, #orders, 2 do
   local at = string.match(orders[i + 1], '^=%a+ (%d+)$')
+  rival = rival or (orders[i] ~= id and string.match(orders[i + 1], '^%a+ (.*)$') == about)
   if at and tonumber(at) < now_ms - HOUR and orders[i] ~= id then
     redis.call('HDEL', orders_key, orders[i])
     forgotten = forgotten + 1
@@ -41,7 +44,7 @@ local there = #orders / 2 - 1 - forgotten
 if there >= most and redis.call('HEXISTS', orders_key, id) == 0 then return { 'full', there } end
 
 written_first(control_key)
-redis.call('HSETNX', orders_key, id, order)
+redis.call('HSETNX', orders_key, id, rival and '=late ' .. text(now_ms) or order)
 ring(bell_key, 'order')
 local owner, ends = lease[1], tonumber(lease[5])
 if owner == '' or ends < now_ms or lease[3] ~= head[2] or lease[4] ~= head[1] or lease[4] ~= replid then

@@ -237,8 +237,10 @@ class GroupModel:
         self.rings.append("moved")
         self._write_rows(call.rows, {}, keep_all=True)
 
-    def give(self, order: Order) -> Row | None:
-        self.orders.setdefault(order.id, order)
+    def give(self, order: Order, now_ms: int = 0) -> Row | None:
+        rivals = [each for each in self.orders.values() if isinstance(each, Order) and each.id != order.id]
+        is_late = any((each.stream, each.version) == (order.stream, order.version) for each in rivals)
+        self.orders.setdefault(order.id, f"=late {now_ms}" if is_late else order)
         self.rings.append("order")
         return self.table.get(order.stream)
 

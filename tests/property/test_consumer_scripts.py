@@ -202,7 +202,7 @@ class GroupMachine(SideBySide):
         current = self.partition.is_of_this_process and self.group.epoch == self.partition.number
         held = current and self.group.owner != "" and self.group.until >= given.now_ms
         assert given.held == (Held(self.group.owner, self.group.until, given.now_ms) if held else None)
-        assert given.row == self.group.give(order)
+        assert given.row == self.group.give(order, given.now_ms)
         self._compare()
 
     @rule(withdrawn=st.booleans())

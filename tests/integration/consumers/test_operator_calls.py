@@ -83,6 +83,23 @@ async def test_an_order_that_is_repeated_is_given_once(server: Server, store: Ev
     assert (await holding.commit()).orders == ()
 
 
+async def test_of_two_orders_for_one_version_the_second_is_too_late_while_the_first_is_open(
+    server: Server, store: EventStore
+) -> None:
+    holding = await held(store)
+    await give_order(store.log, holding.keys, RETRY)
+    for order_id, kind in (("again", "retry"), ("other", "discard")):
+        given = await give_order(store.log, holding.keys, replace(RETRY, id=order_id, kind=kind))
+        assert fields_of(server, holding.keys.orders)[order_id] == f"=late {given.now_ms}"
+    await give_order(store.log, holding.keys, replace(RETRY, id="later", version=RETRY.version + 1))
+    await give_order(store.log, holding.keys, replace(RETRY, id="elsewhere", stream="order-9"))
+    assert {order.id for order in (await holding.commit()).orders} == {"o1", "later", "elsewhere"}
+    assert await take_outcomes(store.log, holding.keys, ["again", "other"]) == {"again": False, "other": False}
+    await holding.commit(taken={"o1": True})
+    await give_order(store.log, holding.keys, replace(RETRY, id="afterwards"))
+    assert {order.id for order in (await holding.commit()).orders} == {"later", "elsewhere", "afterwards"}
+
+
 async def test_an_order_that_is_withdrawn_gets_no_outcome(server: Server, store: EventStore) -> None:
     holding = await held(store)
     await give_order(store.log, holding.keys, RETRY)
@@ -94,7 +111,7 @@ async def test_an_order_that_is_withdrawn_gets_no_outcome(server: Server, store:
 
 async def test_a_new_lease_knows_the_open_orders(store: EventStore) -> None:
     holding = await held(store)
-    for order in (RETRY, replace(RETRY, id="o2", kind="discard")):
+    for order in (RETRY, replace(RETRY, id="o2", kind="discard", version=RETRY.version + 1)):
         await give_order(store.log, holding.keys, order)
     await holding.commit(taken={"o2": True})
     assert (await held(store)).stored.orders == (RETRY,)
@@ -106,8 +123,8 @@ async def test_there_is_a_bound_and_outcomes_that_nobody_fetches_do_not_count_fo
     monkeypatch.setattr(order_calls, "MOST_ORDERS", 3)
     holding = await held(store)
     ids = ["a", "b", "c"]
-    for order_id in ids:
-        await give_order(store.log, holding.keys, replace(RETRY, id=order_id))
+    for version, order_id in enumerate(ids, 1):
+        await give_order(store.log, holding.keys, replace(RETRY, id=order_id, version=version))
     before = everything(server)
     with pytest.raises(Overloaded, match="3 orders"):
         await give_order(store.log, holding.keys, replace(RETRY, id="d"))
