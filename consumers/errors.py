@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Literal
+from uuid import UUID
 
 from eventstore.errors import EventStoreError, InvalidRequest, StreamNotFound, Unavailable
 
@@ -54,6 +55,22 @@ class Stale(EventStoreError):
         super().__init__(
             f"the lease of group {group} on partition {partition} is lost: {why}",
             facts={"group": group, "partition": partition, "why": why},
+        )
+
+
+class TimerNotFound(EventStoreError):
+    """No event of that id waits for its time to be appended to that stream: it has been, or never waited. Nothing was
+    changed."""
+
+    code = "timer-not-found"
+
+    def __init__(self, stream: str, event_id: UUID) -> None:
+        self.stream, self.id = stream, event_id
+        super().__init__(
+            f"no event {event_id} waits to be appended to {stream}",
+            field="id",
+            remedy=f"eventstore timers list --stream {stream} has those that wait; eventstore read {stream}",
+            facts={"stream": stream, "id": str(event_id)},
         )
 
 

@@ -50,11 +50,13 @@ from gateway.replays import (
     show_replay,
     start_replay,
 )
+from gateway.timers import CancelledShape, ScheduledShape, cancel_scheduled, list_scheduled, schedule
 from infrastructure.server import serve
 from infrastructure.settings import Settings
 
 __all__ = [
     "AuditShape",
+    "CancelledShape",
     "GroupPartitionShape",
     "GroupShape",
     "JobShape",
@@ -63,11 +65,13 @@ __all__ = [
     "PartitionShape",
     "PausedShape",
     "ReplayShape",
+    "ScheduledShape",
     "StreamShape",
     "append",
     "audit_entries",
     "cancel_job",
     "cancel_replay",
+    "cancel_scheduled",
     "check_log",
     "check_server",
     "create_group",
@@ -85,6 +89,7 @@ __all__ = [
     "list_jobs",
     "list_letters",
     "list_replays",
+    "list_scheduled",
     "pause_group",
     "plan_letters",
     "plan_replay",
@@ -93,6 +98,7 @@ __all__ = [
     "resume_group",
     "resume_replay",
     "retry_letters",
+    "schedule_event",
     "show_group",
     "show_job",
     "show_letter",
@@ -142,6 +148,15 @@ async def append(
         for event in events:
             _check_known(store, event)
     return wire.receipt(await store.append(stream, events, expected=expected))
+
+
+async def schedule_event(
+    store: EventStore, stream: str, event: NewEvent, *, at: str | None = None, after: str | None = None
+) -> ScheduledShape:
+    """Appends an event later, checked now as `append` does."""
+    if store.log.settings.strict_types:
+        _check_known(store, event)
+    return await schedule(store, stream, event, at=at, after=after)
 
 
 def _check_known(store: EventStore, event: NewEvent) -> None:

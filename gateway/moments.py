@@ -11,6 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(:\d{2})?(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _LAST = 2**53 - 1
 EXPECTED = "RFC 3339 with a zone (2026-11-23T08:00:00Z), epoch microseconds, or -15m for 15 minutes ago"
+EXPECTED_AHEAD = "RFC 3339 with a zone (2026-11-23T08:00:00Z), or epoch microseconds"
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 

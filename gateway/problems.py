@@ -21,7 +21,7 @@ class Problem(Struct, frozen=True):
 
 
 def _rows() -> list[Problem]:
-    things = ("stream", "event", "group", "dead-letter", "saga", "projection", "job", "replay", "trace")
+    things = ("stream", "event", "group", "dead-letter", "saga", "projection", "job", "replay", "trace", "timer")
     return [
         _row("bad-request", 400, USAGE),
         _row("unauthenticated", 401, FAILED),

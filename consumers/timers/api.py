@@ -3,11 +3,13 @@
 await schedule(store, "order-42", PaymentDue(), after="15m")
 """
 
+import heapq
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+from consumers.errors import TimerNotFound
 from consumers.timers.calls import Kept, Listed, encoded_event, keep, listed, unschedule
 from consumers.timers.scheduled import Scheduled
 from eventstore import audit
@@ -16,6 +18,7 @@ from eventstore.arguments import may_be, must_be
 from eventstore.envelope import Metadata, NewEvent
 from eventstore.errors import InvalidRequest, LogDamaged
 from eventstore.ids import new_id
+from eventstore.log import Log
 from eventstore.names import publishable, stream_name
 from eventstore.partitions import partition_of
 from eventstore.store import EventStore
@@ -69,28 +72,40 @@ async def cancel_by_operator(
     *,
     who: str,
     why: str | None = None,
-) -> bool:
-    """`cancel_scheduled`, with an entry in the audit stream if it was taken back."""
+) -> None:
+    """Takes an event back, with an entry in the audit stream. Raises TimerNotFound if it does not wait."""
     if not await cancel_scheduled(store, stream, id):
-        return False
+        raise TimerNotFound(stream, id)
     await audit.record(store, who, "timer-cancel", why, {"stream": stream, "id": str(id)})
-    return True
 
 
 async def scheduled(store: EventStore, *, stream: str | None = None) -> AsyncIterator[Scheduled]:
-    """The events that wait, of one stream or of all, a page at a time: in order of their due times within a partition,
-    partition after partition. What comes or goes meanwhile is told of or not. Raises Unavailable, LogDamaged."""
+    """The events that wait, of one stream or of all, in order of their due times; read a page of each partition at a
+    time. What comes or goes meanwhile is told of or not. Raises Unavailable, LogDamaged."""
     log = store.log
     partitions = range(log.partitions) if stream is None else [partition_of(stream_name(stream), log.partitions)]
-    for partition in partitions:
-        last: Listed | None = None
-        while page := await listed(log, partition, last, PAGE_TIMERS):
-            for each in page:
-                if stream is None or each.stream == stream:
-                    yield Scheduled(_id(each.id), each.stream, each.type, each.due_ms * 1_000, partition)
-            last = page[-1]
-            if len(page) < PAGE_TIMERS:
-                break
+    sources = [_of_partition(log, partition, stream) for partition in partitions]
+    heads = [(each.due_us, i, each) for i, source in enumerate(sources) if (each := await anext(source, None))]
+    heapq.heapify(heads)
+    while heads:
+        _, i, first = heads[0]
+        yield first
+        following = await anext(sources[i], None)
+        if following is None:
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (following.due_us, i, following))
+
+
+async def _of_partition(log: Log, partition: int, stream: str | None) -> AsyncIterator[Scheduled]:
+    last: Listed | None = None
+    while page := await listed(log, partition, last, PAGE_TIMERS):
+        for each in page:
+            if stream is None or each.stream == stream:
+                yield Scheduled(_id(each.id), each.stream, each.type, each.due_ms * 1_000, partition)
+        last = page[-1]
+        if len(page) < PAGE_TIMERS:
+            return
 
 
 def _id(text: str) -> UUID:

@@ -15,7 +15,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Every day": (
         Command("up", "up", "Hold the server up and run consumers until Ctrl-C"),
         Command("work", "work", "Run the consumers of a module until Ctrl-C"),
-        Command("publish", "publish", "Append one event to a stream"),
+        Command("publish", "publish", "Append one event to a stream, now or later"),
         Command("read", "read", "Print the events of a stream"),
         Command("tail", "tail", "Follow the events of all streams as they come"),
     ),
@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("dlq", "dlq", "List, show, retry, discard or export dead letters"),
         Command("replay", "replay", "Have a group handle events again; shows a plan first"),
         Command("replays", "replays", "List, show, cancel or resume replays"),
+        Command("timers", "timers", "List or cancel events that wait for their time"),
         Command("types", "types", "List the event types of a module, or find what a change breaks"),
         Command("audit", "audit", "List who changed what and why"),
         Command("jobs", "jobs", "List, show or cancel long work"),

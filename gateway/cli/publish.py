@@ -1,19 +1,18 @@
 """eventstore publish"""
 
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 from cyclopts import App, Parameter
 
 from gateway.cli.manners.flags import SERVER, ServerFlags
-from gateway.cli.manners.inputs import as_data, parse_headers, types_of
+from gateway.cli.manners.inputs import as_data, parse_headers, types_of, uuid_of
 from gateway.cli.manners.session import Session
 from gateway.cli.names import stream_names
 
 if TYPE_CHECKING:
     from msgspec import Struct
 
-    from eventstore import Priority
+    from eventstore import NewEvent, Priority
 
 NOTES = """\
 DATA is JSON; - reads it from stdin; without it the event has no members. Its
@@ -23,6 +22,9 @@ the module's, and has the schema version that the module gives it, else 1.
 EXPECTED is the version that the stream must be at: any, exists, or a number
 (0: it must be new). Exit code 3 says that it is at another one. Published
 again with the same --id, an event is not written again.
+
+With --at or --after it waits, and any worker appends it when it is due, to
+whatever version the stream has then; `timers` lists and cancels.
 
 Example:
 
@@ -45,10 +47,12 @@ async def publish(
     priority: str = "NORMAL",
     actor: str | None = None,
     header: Annotated[list[str] | None, Parameter(negative="")] = None,
+    at: str | None = None,
+    after: str | None = None,
     app: str | None = None,
     flags: ServerFlags = SERVER,
 ) -> None:
-    """Append one event to a stream.
+    """Append one event to a stream, now or later.
 
     Parameters
     ----------
@@ -72,6 +76,10 @@ async def publish(
         Who did it.
     header
         A header, K=V; may be repeated.
+    at
+        Append it at this time: RFC 3339, or epoch microseconds.
+    after
+        Append it after this time, such as 15m.
     app
         A module whose event types the data are checked against.
     """
@@ -87,11 +95,15 @@ async def publish(
         priority=_priority(priority),
         headers=parse_headers(header),
     )
-    found, event_id = as_data(data), _uuid(id)
+    found, event_id = as_data(data), None if id is None else uuid_of(id, field="--id")
     expected_version, types = parse(expected.lower()), types_of(app)
     version = 1 if app is None else _schema_version(type, types, app)
+    event = NewEvent(data=Untyped(type, found, version), id=event_id, metadata=metadata)
+    if at is not None or after is not None:
+        _check_later(at, after, expected_version)
+        await _publish_later(session, types, stream, event, at, after)
+        return
     async with session.store(types) as store:
-        event = NewEvent(data=Untyped(type, found, version), id=event_id, metadata=metadata)
         receipt = await actions.append(store, stream, [event], expected=expected_version)
     place = f"partition {receipt.partition}, position {receipt.position:,}"
     session.show(receipt, f"{receipt.stream} is at version {receipt.version:,}", f"  {receipt.ids[-1]}  {place}")
@@ -114,13 +126,32 @@ def _schema_version(name: str, types: "list[type[Struct]]", module: str) -> int:
     return found.version if found.name == name else 1
 
 
-def _uuid(text: str | None) -> UUID | None:
+def _check_later(at: str | None, after: str | None, expected: object) -> None:
+    from eventstore import Expected
     from gateway.errors import BadRequest
 
-    try:
-        return UUID(text) if text is not None else None
-    except ValueError as error:
-        raise BadRequest(f"{text!r} is not a UUID", field="--id", remedy="such as one that uuidgen prints") from error
+    if at is not None and after is not None:
+        raise BadRequest("--at and --after are given", field="--after", remedy="give one of them")
+    if expected is not Expected.ANY:
+        raise BadRequest(
+            "--expected has no effect on an event that is appended later",
+            field="--expected",
+            remedy="leave it out: nobody knows now which version the stream will have",
+        )
+
+
+async def _publish_later(
+    session: Session, types: "list[type[Struct]]", stream: str, event: "NewEvent", at: str | None, after: str | None
+) -> None:
+    from gateway import actions
+
+    async with session.store(types) as store:
+        found = await actions.schedule_event(store, stream, event, at=at, after=after)
+    if found.state == "fired":
+        session.show(found, f"{found.stream} has it already", f"  {found.id}")
+        return
+    cancel = f"eventstore timers cancel {found.stream} {found.id}"
+    session.show(found, f"{found.stream} gets it at {found.due_at}", f"  {found.id}, taken back by: {cancel}")
 
 
 def _priority(text: str) -> "Priority":

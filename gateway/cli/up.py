@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 from cyclopts import App
 
-from gateway.cli.manners.consuming import consume
+from gateway.cli.manners.consuming import consume, keep_time
 from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.inputs import types_of
 from gateway.cli.manners.interrupt import Stop, stopping_on_signals
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 NOTES = """\
 Holds the server of the settings up, or starts one for .eventstore where none
 is configured; other commands beside it use the same. Should the server die,
-it is started again with its data. Consumers of the module run here too, as
-with `work`, which may run beside it. Ctrl-C or SIGTERM stops it: running
-handlers may finish for their group's grace; the data stay.
+it is started again with its data. Events that were scheduled are appended when
+they are due; consumers of the module run here too, as with `work`, which may
+run beside it. Ctrl-C or SIGTERM stops it: running handlers may finish for their
+group's grace; the data stay.
 
 Example:
 
@@ -51,6 +52,8 @@ async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
                 tasks.start_soon(_hold, session, store, stop)
                 if consumers:
                     await consume(session, store, consumers, resources, stop)
+                else:
+                    await keep_time(session, store, stop)
             if not consumers:
                 session.note("stopping")
 

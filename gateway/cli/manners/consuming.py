@@ -1,4 +1,4 @@
-"""A module's consumers in a command that runs until Ctrl-C: what `work` and `up` have in common."""
+"""Consumers and scheduled events in a command that runs until Ctrl-C: what `work` and `up` have in common."""
 
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,20 @@ async def consume(
             tasks.start_soon(_pass_on, stop, ending, session)
             await run(store, consumers, resources=resources, stop=ending)
             tasks.cancel_scope.cancel()
+
+
+async def keep_time(session: Session, store: "EventStore", stop: Stop) -> None:
+    """Fires scheduled events until the user stops it, where no consumers run, which would do so."""
+    from consumers.timers.timekeeper import keeping_time
+    from infrastructure.errors import Unavailable
+
+    try:
+        async with keeping_time(store.log):
+            await stop.wait()
+    except Unavailable as error:
+        if error.reason != "permission":
+            raise
+        session.write_stderr(f"warning: scheduled events wait for another worker: {error.detail}")
 
 
 def _spare_the_collector() -> None:

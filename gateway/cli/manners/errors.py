@@ -29,6 +29,8 @@ _FLAGS = {
     "group": "GROUP",
     "reason": "--reason",
     "rate": "--rate",
+    "at": "--at",
+    "after": "--after",
     "older_than": "--older-than",
     "from": "--from",
     "metadata.correlation_id": "--correlation",

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from gateway.errors import BadRequest
 
@@ -49,6 +50,13 @@ def positive(number: int | None, *, field: str) -> int | None:
     if number is not None and number < 1:
         raise BadRequest(f"{number} is not a count", field=field, remedy="a whole number from 1")
     return number
+
+
+def uuid_of(text: str, *, field: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise BadRequest(f"{text!r} is not a UUID", field=field, remedy="such as one that uuidgen prints") from error
 
 
 def as_data(text: str) -> Any:
