@@ -30,6 +30,7 @@ from consumers.keys import GroupKeys, group_keys
 from consumers.lease import RENEWALS, Lease, Renewals, now
 from consumers.lease_calls import Held, acquire
 from consumers.listen import Listener
+from consumers.losses import Losses
 from consumers.membership import Member as MemberInfo
 from consumers.membership import Members
 from consumers.owned import GIVEN_BACK, Owned
@@ -38,6 +39,8 @@ from consumers.pace import Pace
 from consumers.parked import ParkedLines
 from consumers.rate import per_second
 from consumers.scope import Scope
+from consumers.state import Stored, Token
+from consumers.truth import IN_REDIS, TakeAnew, Truth
 from consumers.workers import Workers
 from eventstore.log import Log
 from infrastructure.tasks import together
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from consumers.consumer import Consumer
 
 LOOK_SECONDS = 1.0
+CLAIMS = 5
+"""Of one partition in one look, while what is kept elsewhere asks for a higher term, or Redis is made to follow it."""
 SOON_SECONDS = 0.2
 """While a partition that should be ours is still another's."""
 TICK_SECONDS = 0.05
@@ -70,9 +75,11 @@ class Member:
         workers: Workers,
         renewals: Renewals,
         on_out: Callable[[int], None],
+        truth: Truth = IN_REDIS,
     ) -> None:
         self.group = consumer.name
         self._log, self._consumer, self._deliveries = log, consumer, deliveries
+        self._truth = truth
         self._workers, self._renewals, self._on_out = workers, renewals, on_out
         self._info = info
         self._members = Members(log, self.group, ttl_seconds=renewals.lease_seconds)
@@ -85,7 +92,7 @@ class Member:
         self._scopes: dict[int, Scope] = {}
         self._replay_pace = Pace(per_second(1), lambda: self.share)
         self._paced_job = ""
-        self._parked = ParkedLines(self.group, now)
+        self._parked, self._losses = ParkedLines(self.group, now), Losses(self.group, now)
         self._listeners: dict[int, Listener] = {}
         self._is_away = False
         self._look = asyncio.Event()
@@ -108,6 +115,7 @@ class Member:
                 with anyio.CancelScope(shield=True):
                     await self._hand_over(self._consumer.grace_seconds if stop.is_set() else 0.0)
                     self._parked.tell_rest(at_once=True)
+                    self._losses.tell()
                     tasks.cancel_scope.cancel()
 
     @property
@@ -199,13 +207,14 @@ class Member:
 
     async def _take(self, keys: GroupKeys) -> bool:
         asked_at = now()
-        answer = await acquire(self._log, keys, self._info.id, round(self._renewals.lease_seconds * 1_000))
-        if isinstance(answer, Held):
+        taken = await self._acquired(keys)
+        if taken is None:
             return False
-        token = answer.token(self._info.id)
+        answer, token = taken
         lease = self._renewals.hold(keys, token, asked_at=asked_at, server_ms=answer.now_ms, paused=answer.paused)
         wanted = self._deliveries.wanted if self._deliveries.is_limited else None
         scope = self._scope(keys.partition, answer.replay)
+        self._losses.taken(keys.partition, scope, mute=answer.mute)
         owned = Owned(
             self._log,
             keys,
@@ -220,11 +229,26 @@ class Member:
             on_refused=self._workers.refuse,
             on_parked=self._parked.tell,
             replay_pace=None if scope is None else self._pace_of(scope),
+            truth=self._truth,
         )
         self._owned[keys.partition] = owned
         self._tasks.start_soon(self._live, owned)
         self._on_out(keys.partition)  # what a holder before may have left
         return True
+
+    async def _acquired(self, keys: GroupKeys) -> tuple[Stored, Token] | None:
+        """The lease with what is true under it, unless somebody else has it. Raises Unavailable."""
+        lease_ms, above = round(self._renewals.lease_seconds * 1_000), 0
+        for _ in range(CLAIMS):
+            answer = await acquire(self._log, keys, self._info.id, lease_ms, above=above)
+            if isinstance(answer, Held):
+                return None
+            token = answer.token(self._info.id)
+            try:
+                return await self._truth.claim(self._log, keys, token, answer), token
+            except TakeAnew as error:
+                above = error.term
+        return None
 
     def _scope(self, partition: int, stored: str) -> Scope | None:
         """What the last replay wants of the events of a partition."""
@@ -260,8 +284,8 @@ class Member:
                 tasks.cancel_scope.cancel()
 
     def _forget(self, owned: Owned) -> None:
-        if owned.lost not in (None, GIVEN_BACK):
-            logger.warning("partition_lost", group=self.group, partition=owned.partition, why=owned.lost)
+        if owned.lost is not None and owned.lost != GIVEN_BACK:
+            self._losses.lost(owned.partition, owned.lost)
         self._renewals.drop(owned.lease)
         self._workers.interrupt(owned)
         self._leaving.discard(owned.partition)
@@ -315,6 +339,7 @@ class Member:
             self._renewals.beat()
             self._workers.watch()
             self._parked.tell_rest()
+            self._losses.tell()
             is_time = now() - resumed_at >= RESUME_SECONDS
             resumed_at = now() if is_time else resumed_at
             for owned in list(self._owned.values()):

@@ -15,7 +15,6 @@ from contextlib import suppress
 import anyio
 import structlog
 
-from consumers.commit_call import commit
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
 from consumers.failure import Failure
@@ -25,10 +24,12 @@ from consumers.keys import GroupKeys
 from consumers.lease import Lease, now
 from consumers.lease_calls import release
 from consumers.look import look
+from consumers.losses import taken_by
 from consumers.outcome import Failed
 from consumers.pace import Pace
 from consumers.reading import Reading
 from consumers.state import Commit, Committed, Effect, Outgoing
+from consumers.truth import IN_REDIS, Truth
 from eventstore.log import Log
 
 LINGER_SECONDS = 0.005
@@ -66,6 +67,7 @@ class Owned:
         on_refused: Callable[[Delivery, CommitRefused], None],
         on_parked: Callable[[Delivery, Failure, int], None],
         replay_pace: Pace | None = None,
+        truth: Truth = IN_REDIS,
     ) -> None:
         self.keys, self.holder, self.lease = keys, holder, lease
         self.bell = bell
@@ -83,7 +85,7 @@ class Owned:
             on_lost=self.lose,
         )
         self.first_failed_us = self.reading.first_failed_us
-        self._log = log
+        self._log, self._truth = log, truth
         self._on_ready, self._on_out = on_ready, on_out
         self._on_refused, self._on_parked = on_refused, on_parked
         self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
@@ -245,7 +247,7 @@ class Owned:
         self.bell = entry_id
         seen = await look(self._log, self.keys)
         if seen.token != self.lease.token:
-            self.lose("somebody else has taken the lease")
+            self.lose(taken_by(seen.token))
             return
         self.lease.paused = seen.paused
         self.holder.learn(seen.orders)
@@ -279,7 +281,7 @@ class Owned:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await commit(self._log, self.keys, call)
+                return await self._truth.commit(self._log, self.keys, call)
             except CommitRefused as error:
                 self._on_refused(self.holder.bringer_of(error.what, error.index), error)
                 raise Stale(self.keys.group, self.partition, "a commit was refused") from error

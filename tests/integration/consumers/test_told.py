@@ -1,15 +1,20 @@
 """What a worker's log tells its operator, and what it spares him."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from consumers import replay
 from consumers.consumer import consumer
+from consumers.keys import group_keys
+from consumers.lease_calls import acquire
 from consumers.retry import Immediate
 from eventstore import EventStore, RecordedEvent
-from tests.support.running import running
-from tests.support.servers import Server, redis_server, until
+from tests.support.replays import executed, until_lag_is, until_over
+from tests.support.running import owners, running
+from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -47,3 +52,49 @@ async def test_that_an_event_was_parked_is_told_once_with_what_to_look_at(store:
         "attempts": 4,
         "remedy": "eventstore dlq show telling order-42",
     }
+
+
+async def test_a_replay_and_its_cancel_are_told_in_one_line_each_and_alarm_nobody(store: EventStore) -> None:
+    @consumer("g")
+    async def handle(event: RecordedEvent) -> None: ...
+
+    for i in range(16):
+        await store.append(f"order-{i}", [Noted(i)])
+    with capture_logs() as logs:
+        async with running(store, handle):
+            await until_lag_is(store, 0)
+            first = await executed(store, "earliest")
+            await until_over(store, first.job.id)
+            second = await executed(store, "earliest", rate=1)
+            await replay.cancel(store, second.job.id, who="ada")
+            await until_over(store, second.job.id)
+            await until(lambda: sum(each["event"] == "partitions_moved" for each in logs) == 3)
+    told = [(each["log_level"], each["why"]) for each in logs if each["event"] == "partitions_moved"]
+    assert told == [
+        ("info", f"taken by replay {first.job.id}"),
+        ("info", f"taken by replay {second.job.id}"),
+        ("info", f"taken by the cancel of replay {second.job.id}"),
+    ]
+    assert [each for each in logs if each["log_level"] in ("warning", "error")] == []
+
+
+async def test_what_somebody_else_took_is_told_as_a_loss(store: EventStore) -> None:
+    @consumer("robbed")
+    async def handle(event: RecordedEvent) -> None: ...
+
+    with capture_logs() as logs:
+        async with running(store, handle):
+            async for _ in tries():
+                if all(await owners(store, "robbed")):
+                    break
+            for partition in range(store.log.partitions):
+                keys = group_keys(store.log.keys, "robbed", partition)
+                await acquire(store.log, keys, "bob", 60_000, force=True)
+            await until(lambda: len(told(logs)) == store.log.partitions)
+    assert sorted(told(logs)) == list(range(store.log.partitions))
+
+
+def told(logs: list[Any]) -> list[int]:
+    lines = [each for each in logs if each["event"] == "partitions_lost"]
+    assert {each["why"] for each in lines} <= {"bob has it now"}
+    return [partition for each in lines for partition in each["partitions"]]
