@@ -80,14 +80,14 @@ def _words_of_effect(effect: Effect) -> tuple[Argument, ...]:
 
 
 async def rewind(log: Log, keys: GroupKeys, call: Rewind) -> None:
-    """Moves the group to a place back or ahead, writes rows as they are given, ends the lease and wakes its holder: all
-    or nothing, as durably as the log promises. The same call again changes nothing. Sent once. Raises as `commit`;
-    Stale also if the log has no such place (any more)."""
+    """Moves the group to a place back or ahead, writes rows as they are given (None: it goes), ends the lease and wakes
+    its holder: all or nothing, as durably as the log promises. The same call again changes nothing. Sent once. Raises
+    as `commit`; Stale also if the log has no such place (any more)."""
     used = [keys.head, keys.log, keys.control, keys.detached, keys.due, keys.orders, keys.errors, keys.bell]
     args: list[Argument] = [keys.group, *words_of(call.token), entry_id(call.offset), call.fin, int(call.mute)]
     args.append(call.replay)
     for stream, row in call.rows.items():
-        args += (stream, row.pack())
+        args += (stream, "-" if row is None else row.pack())
     reply = await write(log, _rewind, used, args)
     if reply[0] == b"stale":
         raise stale(keys, reply[1])

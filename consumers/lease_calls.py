@@ -58,11 +58,14 @@ async def create(log: Log, keys: GroupKeys, start: Place) -> bool:
     return bool(reply == b"made")
 
 
-async def acquire(log: Log, keys: GroupKeys, member: str, lease_ms: int, *, force: bool = False) -> Stored | Held:
+async def acquire(
+    log: Log, keys: GroupKeys, member: str, lease_ms: int, *, force: bool = False, above: int = 0
+) -> Stored | Held:
     """Takes the lease for `member` if it is free or its own, by force in any case; then all that is stored. Each time
-    with a new term: what was known under another is of the past. Raises GroupNotFound, LogDamaged, Unavailable."""
+    with a new term, above every earlier one and above that given: what was known under another is of the past. Raises
+    GroupNotFound, LogDamaged, Unavailable."""
     call = ask_durably if force else ask
-    args = (keys.group, member, lease_ms, int(force))
+    args = (keys.group, member, lease_ms, int(force), above)
     reply = await call(log, _acquire, [keys.head, keys.log, *keys.all], args)
     match reply:
         case [b"held", owner, until_ms, now_ms]:

@@ -134,14 +134,15 @@ class Commit(Struct, frozen=True):
 
 
 class Rewind(Struct, frozen=True):
-    """What a replay, a skip or a cancel makes of a group in one partition; `rows` are those that change, `replay`
-    is kept for who takes the lease next (scope.py). The lease ends with it: nobody goes on from what was before."""
+    """What a replay, a skip or a cancel makes of a group in one partition; `rows` are those that change (None: the
+    stream has none any more), `replay` is kept for who takes the lease next (scope.py). The lease ends with it: nobody
+    goes on from what was before."""
 
     token: Token
     offset: Place
     fin: int
     mute: bool = False
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, Row | None] = field(default_factory=dict)
     replay: str = ""
 
 

@@ -1,7 +1,7 @@
 -- Takes the lease of a group in one partition, and tells its new holder all that is stored.
 --
 -- KEYS  head, log, control, detached, due, orders, errors, bell
--- ARGV  name of the group | who takes it | lease in ms | 1 to take it from whoever has it, else 0
+-- ARGV  name of the group | who takes it | lease in ms | 1 to take it from whoever has it, else 0 | a term to be above
 -- returns "taken", term, epoch, offset, fin, mute, paused, TIME in ms, head position, epochs,
 --         bytes of the largest event (nothing if not known), id of the bell's last entry,
 --         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}, what the last replay wants
@@ -39,7 +39,7 @@ if free or by_force or replid ~= head[1] then written_first(control_key) end
 if replid ~= head[1] then redis.call('HSET', head_key, 'replid', replid, 'number', number) end
 if not free and not by_force then return { 'held', lease[1], tonumber(lease[5]), now_ms } end
 
-local term = text(math.max(tonumber(lease[2]) + 1, now_ms))
+local term = text(math.max(tonumber(lease[2]) + 1, now_ms, tonumber(ARGV[5]) + 1))
 redis.call('HSET', control_key, 'owner', member, 'term', term, 'until', text(now_ms + lease_ms), 'number', '0',
   'epoch', number, 'replid', replid)
 if not free then ring(bell_key, 'taken') end

@@ -2,12 +2,12 @@
 --
 -- KEYS  head, log, control, detached, due, orders, errors, bell
 -- ARGV  name of the group | owner, term, epoch | offset | position up to which it had been finished | 1: mute, else 0
---       | what the replay wants, for who takes the lease next | a row: stream, packed row
+--       | what the replay wants, for who takes the lease next | a row: stream, packed row, - for one that goes
 -- returns "moved", 1 if the Redis group is missing; also for a call that was carried out before
 --       or "stale", why
 -- errors NOPARTITION, DAMAGED: what is stored is not of our making; READONLY. Nothing is written.
 --
--- PROTOCOLS: section 4. Rows are written as they are sent: none re-attaches, none is dropped.
+-- PROTOCOLS: section 4. Rows are written as they are sent: none re-attaches by itself.
 
 -- include lease.lua
 -- include rows.lua
@@ -44,12 +44,13 @@ local fin_epoch = fin == 0 and '0' or epoch_at(parse_epochs(head[4]), fin)
 
 local rows = {}
 for i = ROWS, #ARGV, 2 do
-  local new = parse_row(ARGV[i + 1])
+  local goes = ARGV[i + 1] == '-'
+  local new = goes and { state = 'c', pending = '-' } or parse_row(ARGV[i + 1])
   if not new then return redis.error_reply('DAMAGED a row that reads ' .. ARGV[i + 1]) end
   local stored = redis.call('HGET', detached_key, ARGV[i])
   local old = stored and parse_row(stored)
   if stored and not old then return redis.error_reply('DAMAGED a row that reads ' .. stored) end
-  rows[#rows + 1] = { ARGV[i], ARGV[i + 1], new = new, old = old, failure = '' }
+  rows[#rows + 1] = { ARGV[i], ARGV[i + 1], new = new, old = old, gone = goes, failure = '' }
 end
 redis.call('ZCARD', due_key) -- of another type they would end the script midway
 redis.call('HLEN', errors_key)
