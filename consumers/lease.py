@@ -42,6 +42,8 @@ RENEWALS = 3
 """How often in the time of a lease it is renewed."""
 TRIES = 30
 """How often in the time of a lease a renewal is tried again that did not succeed."""
+OLDEST_ANSWER_MS = 60_000
+"""Among those that may still come, when newer ones have come."""
 
 logger = structlog.get_logger(__name__)
 OnChange = Callable[["Lease"], None]
@@ -67,7 +69,9 @@ class Lease:
         self.until = until
         """By `now`. It grows with each renewal."""
         self.paused = paused
-        """Who paused the group and why, as of the last renewal; empty if nobody has."""
+        """Who paused the group and why, by the newest answer; empty if nobody has."""
+        self._paused_as_of_ms = server_ms
+        self._pausing = threading.Lock()
         self.is_dropped = False
         self._why_lost: str | None = None
         self._ahead_ms = server_ms - now() * 1_000
@@ -88,6 +92,17 @@ class Lease:
     def server_ms(self) -> int:
         """The time of the partition's server, about: milliseconds since 1970."""
         return round(now() * 1_000 + self._ahead_ms)
+
+    def tell_paused(self, paused: str, at_ms: int) -> bool:
+        """What an answer said of the group, at that time of its server; whether that is news. Answers to a renewal, to
+        a commit and to a look may come in another order than they were given in: one that is older than what is known
+        changes nothing, unless it is so old that the server's clock must have been set back."""
+        with self._pausing:
+            if 0 < self._paused_as_of_ms - at_ms < OLDEST_ANSWER_MS:
+                return False
+            self._paused_as_of_ms = at_ms
+            before, self.paused = self.paused, paused
+            return before != paused
 
     # ---- for the thread ----
 
@@ -282,8 +297,7 @@ class Renewals:
 
     def _renewed(self, lease: Lease, asked_at: float, answer: Renewed) -> None:
         lease.renewed(asked_at + self.lease_seconds, answer.now_ms)
-        if lease.paused != answer.paused:
-            lease.paused = answer.paused
+        if lease.tell_paused(answer.paused, answer.now_ms):
             self._tell_main(self._tell_of, lease)
 
     def _lose(self, lease: Lease, why: str) -> None:

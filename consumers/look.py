@@ -12,25 +12,28 @@ from infrastructure.patience import replies
 
 
 class Seen(Struct, frozen=True):
-    """`paused` tells who has paused the group and why; empty if nobody has."""
+    """`paused` tells who has paused the group and why; empty if nobody has. `now_ms` is the server's time then."""
 
     token: Token
     paused: str
     orders: tuple[Order, ...]
+    now_ms: int
 
 
 async def look(log: Log, keys: GroupKeys) -> Seen:
     """Raises GroupNotFound, Unavailable."""
-    control, orders = await replies(
+    control, orders, (seconds, microseconds) = await replies(
         log.redis,
         keys.control,
         ("HMGET", keys.control, "owner", "term", "epoch", "paused"),
         ("HGETALL", keys.orders),
+        ("TIME",),
     )
     owner, term, epoch, paused = control
     if term is None:
         raise GroupNotFound(keys.group)
-    return Seen(Token(owner.decode(), int(term), int(epoch)), paused.decode(), open_orders(orders))
+    now_ms = int(seconds) * 1_000 + int(microseconds) // 1_000
+    return Seen(Token(owner.decode(), int(term), int(epoch)), paused.decode(), open_orders(orders), now_ms)
 
 
 async def first_failure(log: Log, keys: GroupKeys, stream: str) -> int:

@@ -249,7 +249,7 @@ class Owned:
         if seen.token != self.lease.token:
             self.lose(taken_by(seen.token))
             return
-        self.lease.paused = seen.paused
+        self.lease.tell_paused(seen.paused, seen.now_ms)
         self.holder.learn(seen.orders)
         self._finished.set()
         self._on_ready(self)
@@ -265,7 +265,7 @@ class Owned:
             while call := self.holder.prepare():
                 reply = await self._committed(call)
                 self.holder.committed(reply)
-                self.lease.paused = reply.paused
+                self.lease.tell_paused(reply.paused, reply.now_ms)
                 if call.out:
                     self._on_out(self.partition)
                 self.reading.turn_over()

@@ -226,6 +226,19 @@ async def test_a_pause_and_its_end_are_passed_on(store: EventStore, server: Serv
         assert lease.paused == ""
 
 
+async def test_an_older_answer_tells_nothing_of_a_pause(store: EventStore) -> None:
+    async with renewing(store, seconds=60.0) as running:
+        lease = await held(store, running)
+        at_ms = lease.server_ms + 1_000
+        assert lease.tell_paused("by ada", at_ms)
+        assert not lease.tell_paused("", at_ms - 500)  # that of a renewal, which was given before she did
+        assert lease.paused == "by ada"
+        assert not lease.tell_paused("by ada", at_ms + 1)
+        assert lease.tell_paused("", at_ms + 2)
+        assert lease.tell_paused("by bob", at_ms - 3_600_000)  # the server's clock was set back
+        assert lease.paused == "by bob"
+
+
 async def test_what_is_dropped_is_renewed_and_told_of_no_more(store: EventStore) -> None:
     told = Told()
     async with renewing(store, told) as running:
