@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from consumers.errors import Unavailable
 from consumers.keys import timer_keys
-from consumers.scripted import ask, write
+from consumers.scripted import Argument, ask, write
 from eventstore.append import Append, StreamAppend, encode
 from eventstore.envelope import NewEvent
 from eventstore.errors import IdConflict, OutcomeUnknown
@@ -21,6 +21,7 @@ from eventstore.log import Log
 from eventstore.names import stream_name
 from eventstore.partitions import partition_of
 from infrastructure import lua
+from infrastructure.connect import Reply
 
 PAUSE_SECONDS = 0.05
 _LASTING = {"permission", "authentication", "unsupported", "closed"}
@@ -111,16 +112,36 @@ class Listed(Struct, frozen=True):
     type: str
 
 
-async def listed(log: Log, partition: int, after: "Listed | None", most: int) -> Sequence[Listed]:
+class Whole(Struct, frozen=True):
+    """A timer with all that is kept of it; None if that is gone."""
+
+    due_ms: int
+    id: str
+    value: bytes | None
+
+
+async def listed(log: Log, partition: int, after: Listed | None, most: int) -> Sequence[Listed]:
     """The next `most` timers of a partition behind one of them, in order of their due times. Raises Unavailable,
     LogDamaged."""
-    keys = timer_keys(log.keys, partition)
-    begin: list[str | bytes | int] = ["-inf", ""] if after is None else [after.due_ms, after.id]
-    flat = await ask(log, _scheduled, [keys.due, keys.what], [*begin, most, 0])
     return [
         Listed(due_ms, timer.decode("utf-8", "replace"), stream.decode(), kind.decode())
-        for due_ms, timer, stream, kind in zip(*[iter(flat)] * 4, strict=True)
+        for due_ms, timer, stream, kind in await _page(log, partition, after, most, whole=0)
     ]
+
+
+async def listed_whole(log: Log, partition: int, after: Whole | None, most: int) -> Sequence[Whole]:
+    """The same with all that is kept of each."""
+    return [
+        Whole(due_ms, timer.decode("utf-8", "replace"), value if is_there else None)
+        for due_ms, timer, is_there, value in await _page(log, partition, after, most, whole=1)
+    ]
+
+
+async def _page(log: Log, partition: int, after: Listed | Whole | None, most: int, *, whole: int) -> Reply:
+    keys = timer_keys(log.keys, partition)
+    begin: list[Argument] = ["-inf", ""] if after is None else [after.due_ms, after.id]
+    flat = await ask(log, _scheduled, [keys.due, keys.what], [*begin, most, whole])
+    return zip(*[iter(flat)] * 4, strict=True)
 
 
 async def _surely(log: Log, attempt: Callable[[bool], Awaitable[T]]) -> T:

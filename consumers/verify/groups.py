@@ -4,7 +4,8 @@
        version that it has or that comes next; the Redis group shows the offset
     6  the pending list shows exactly the streams that are retrying or parked, at the entry where each stands; `:due`
        has exactly those that are retrying, with their time; `:errors` only such; orders can be read
-    1  what handlers returned, and is on its way, can be read (returned.py)
+    1  what handlers returned, and is on its way, can be read (returned.py); events that wait for their time, too
+       (timers.py)
 
 Of each group all that is stored in one partition is read at one moment, so workers may go on beside it.
 """
@@ -14,6 +15,7 @@ from consumers.membership import Members
 from consumers.verify.part import Part, check_part
 from consumers.verify.returned import check_returned
 from consumers.verify.stored import stored_group
+from consumers.verify.timers import check_timers
 from eventstore.errors import LogDamaged
 from eventstore.key_scan import keys_of
 from eventstore.log import Log
@@ -22,12 +24,13 @@ from infrastructure.patience import replies
 
 
 async def check_groups(log: Log, findings: Findings, on_progress: OnProgress) -> None:
-    """The groups, and what their handlers returned: invariants 1, 3 and 6. For `verify`, beside `check_log`, which
-    tells of the progress: this takes moments. Raises Unavailable."""
+    """The groups, what their handlers returned, and what is scheduled: invariants 1, 3 and 6. For `verify`, beside
+    `check_log`, which tells of the progress: this takes moments. Raises Unavailable."""
     for group in await _names(log):
         await _check_group(log, group, findings)
     for partition in range(log.partitions):
         await check_returned(log, partition, findings)
+        await check_timers(log, partition, findings)
 
 
 async def _names(log: Log) -> list[str]:
