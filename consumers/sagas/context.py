@@ -21,6 +21,7 @@ class StepContext:
         "fencing_token",
         "saga_id",
         "step",
+        "traceparent",
         "undo",
     )
 
@@ -32,6 +33,7 @@ class StepContext:
         undo: bool = False,
         attempt: int = 1,
         correlation_id: str | None = None,
+        traceparent: str | None = None,
         deadline: float = float("inf"),
         fencing_token: int = 0,
     ) -> None:
@@ -42,6 +44,8 @@ class StepContext:
         """Whether the step is taken back."""
         self.attempt = attempt
         self.correlation_id = correlation_id
+        self.traceparent = traceparent
+        """The trace that the saga belongs to, as W3C writes it; None if it was started in none."""
         self.deadline = deadline
         """When the attempt is over its time, in seconds of `time.monotonic()`."""
         self.fencing_token = fencing_token

@@ -74,6 +74,7 @@ class Instances:
         for event in found:
             state.epoch = event.epoch
             state.correlation_id = state.correlation_id or event.metadata.correlation_id
+            state.traceparent = state.traceparent or event.metadata.traceparent
             state.fold(event.data, event.recorded_at)
         self._keep(state)
         return state
@@ -83,6 +84,8 @@ class Instances:
         if state.saga_version == 0:
             return self.saga
         found = self.saga.of_version(state.saga_version)
+        if found is None and state.is_final:  # nothing of it is asked any more
+            return self.saga
         if found is None:
             raise UnknownSagaVersion(self.saga.name, {state.saga_version: 1})
         return found
@@ -96,6 +99,7 @@ class Instances:
         at: int | None = None,
         cause: RecordedEvent | None = None,
         correlation_id: str | None = None,
+        traceparent: str | None = None,
         actor: str | None = None,
     ) -> State:
         """Appends what `inputs` gives for the state that is loaded, and what follows from it. It is asked again after
@@ -114,7 +118,12 @@ class Instances:
             if not made:
                 return state
             after.correlation_id = state.correlation_id or correlation_id or str(new_id())
-            metadata = Metadata(correlation_id=after.correlation_id, actor=actor or f"saga.{self.saga.name}")
+            after.traceparent = state.traceparent or traceparent
+            metadata = Metadata(
+                correlation_id=after.correlation_id,
+                traceparent=after.traceparent,
+                actor=actor or f"saga.{self.saga.name}",
+            )
             lean = [_lean(fact, after) for fact in made]
             try:
                 after.epoch = await self._streams.append(stream, lean, state.version, cause, metadata)

@@ -126,6 +126,7 @@ class React:
             undo=opened.undo,
             attempt=opened.attempt,
             correlation_id=state.correlation_id,
+            traceparent=state.traceparent,
             fencing_token=ctx.fencing_token,
         )
         data = data_of(saga, state)
@@ -143,11 +144,22 @@ class React:
         outcome = await self._actions.attempt(action, rules, data, asked, late)
         if isinstance(outcome, Done):
             try:
-                return await self._append(state.stream, opened, finished(outcome))
-            except (InvalidEvent, InvalidRequest, TooLarge) as error:  # what it returned, or sends, cannot be kept
+                made = self._storable(finished(outcome))
+            except (InvalidEvent, InvalidRequest) as error:  # what it returned, or sends, cannot be kept
                 outcome = self._actions.failed(action, rules, error, opened.attempt, outcome.seconds)
+            else:
+                try:
+                    return await self._append(state.stream, opened, made)
+                except TooLarge as error:
+                    outcome = self._actions.failed(action, rules, error, opened.attempt, outcome.seconds)
         retry_at = None if outcome.delay is None else self._instances.clock() + round(outcome.delay * 1_000_000)
         return await self._append(state.stream, opened, _failure(opened, outcome.reason, outcome.seconds, retry_at))
+
+    def _storable(self, made: list[Fact]) -> list[Fact]:
+        """Looked at before what follows is: whoever is to blame for that, it is not the action. Raises InvalidEvent."""
+        for fact in made:
+            self._instances.types.encode(fact)
+        return made
 
     async def _append(self, stream: str, opened: Open, outcome: list[Fact]) -> None:
         def inputs(state: State, saga: Saga) -> Sequence[Fact]:
@@ -177,8 +189,9 @@ def still_matters(state: State, opened: Open, outcome: Fact) -> bool:
     trial = step.undo if opened.undo else step.action
     if _runs(trial) and trial.attempt == opened.attempt:
         return True
-    is_success = isinstance(outcome, facts.StepSucceeded | facts.CompensationDone)
-    return is_success and trial.phase in ("running", "retrying", "failed") and trial.attempt >= opened.attempt
+    if trial.attempt < opened.attempt or not isinstance(outcome, facts.StepSucceeded | facts.CompensationDone):
+        return False
+    return trial.phase in ("running", "retrying", "failed", "skipped")
 
 
 def _runs(trial: Trial) -> bool:

@@ -55,4 +55,5 @@ class Route:
             at=event.recorded_at,
             cause=event,
             correlation_id=event.metadata.correlation_id,
+            traceparent=event.metadata.traceparent,
         )

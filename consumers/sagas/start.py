@@ -14,7 +14,7 @@ from consumers.sagas.saga import Saga
 from consumers.sagas.state import State, Status
 from consumers.sagas.stored import Stored
 from eventstore.arguments import told
-from eventstore.envelope import RecordedEvent
+from eventstore.envelope import Metadata, RecordedEvent
 from eventstore.errors import InvalidRequest
 from eventstore.names import stream_name
 from eventstore.store import EventStore
@@ -37,12 +37,14 @@ async def start(
     data: Struct,
     *,
     correlation_id: str | None = None,
+    traceparent: str | None = None,
     cause: RecordedEvent | None = None,
 ) -> Begun:
     """Starts a saga of this id, or gives the one that runs, or has run, under it. Events that were brought to it before
-    are decided on now. Its correlation id is that given, else the cause's, else a new one; all that it does carries
-    it on. A worker that runs the saga does the rest: `run(store, [saga])`. Raises SagaConflict if it was
-    started with other data; InvalidRequest; what an append raises."""
+    are decided on now. Its correlation id is that given, else the cause's, else a new one, its trace
+    (`traceparent`, as W3C writes it) that given, else the cause's; all that it does carries both on. A worker that runs
+    the saga does the rest: `run(store, [saga])`. Raises SagaConflict if it was started with other data; InvalidRequest;
+    what an append raises."""
     _check(saga, saga_id, data)
     stream = stream_name(stream_of(saga.name, saga_id))
     given = as_builtins(data)
@@ -59,8 +61,15 @@ async def start(
             raise SagaConflict(stream)
         return ()
 
-    correlation = correlation_id or (cause.metadata.correlation_id if cause is not None else None)
-    state = await instances.change(stream, inputs, at_least=0, cause=cause, correlation_id=correlation)
+    about = Metadata() if cause is None else cause.metadata
+    state = await instances.change(
+        stream,
+        inputs,
+        at_least=0,
+        cause=cause,
+        correlation_id=correlation_id or about.correlation_id,
+        traceparent=traceparent or about.traceparent,
+    )
     return Begun(stream, saga_id, state.status, state.saga_version, is_new)
 
 

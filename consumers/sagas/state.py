@@ -90,11 +90,13 @@ class State(Struct):
     """It goes back, went back, or is stuck."""
     stuck_at: str = ""
     stuck_while: Literal["running", "compensating"] = "running"
-    is_overdue: bool = False
+    has_gone_back: bool = False
+    """Something was taken back, or may have been."""
     abort: facts.AbortRequested | None = None
     retry: facts.RetryRequested | None = None
     skip: facts.SkipRequested | None = None
     correlation_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -127,8 +129,11 @@ class State(Struct):
         self.steps[step] = replace(before, undo=replace(before.undo, **changes))
 
     def _taken_back(self, what: object) -> None:
-        if self.undo and self.undo[-1] == what:
-            self.undo = self.undo[:-1]
+        """The newest of these, which a success that came late may have got above."""
+        for place in reversed(range(len(self.undo))):
+            if self.undo[place] == what:
+                self.undo = (*self.undo[:place], *self.undo[place + 1 :])
+                return
 
     def _decided(self, key: str) -> None:
         self.inbox = tuple(each for each in self.inbox if key_of(each.fact) != key)
@@ -154,19 +159,16 @@ def _event_received(state: State, fact: EventReceived, at: int) -> None:
 
 
 def _timer_fired(state: State, fact: TimerFired, at: int) -> None:
-    """The saga's own need no decision on their own: what was to come at this time may come."""
+    """Those of retries need no decision on their own: what was to come at this time may come. All others race with
+    events, and wait for their turn."""
     pending = state.timers.get(fact.name)
     if pending is None or pending.set_at != fact.set_at:
         state.inbox = (*state.inbox, Received(fact, at, is_late=True))
         return
     del state.timers[fact.name]
     kind, _, step = fact.name.partition(".")
-    if fact.name == DEADLINE:
-        state.is_overdue = True
-    elif kind == "$retry":
+    if kind == "$retry":
         state._act(step, retry_at=0)
-    elif kind == "$wait":
-        state._act(step, retry_at=-1)
     elif kind == "$undo":
         state._undo(step, retry_at=0)
     else:
@@ -174,7 +176,7 @@ def _timer_fired(state: State, fact: TimerFired, at: int) -> None:
 
 
 def _reacted(state: State, fact: facts.Reacted, at: int) -> None:
-    state.data |= fact.changes
+    state.data = {**state.data, **fact.changes}
     state._decided(fact.to)
 
 
@@ -192,8 +194,6 @@ def _ignored(state: State, fact: facts.Ignored, at: int) -> None:
             state.retry = None
         case "skip":
             state.skip = None
-        case "deadline":
-            state.is_overdue = False
         case key:
             state._decided(key)
 
@@ -204,7 +204,7 @@ def _step_started(state: State, fact: facts.StepStarted, at: int) -> None:
 
 
 def _step_succeeded(state: State, fact: facts.StepSucceeded, at: int) -> None:
-    state.data |= fact.changes
+    state.data = {**state.data, **fact.changes}
     state._act(fact.step, phase="succeeded", attempt=fact.attempt, ended_at=at, seconds=fact.seconds, reason=None)
     if fact.undo:
         state.undo = (*state.undo, fact.step)
@@ -229,6 +229,7 @@ def _step_skipped(state: State, fact: facts.StepSkipped, at: int) -> None:
 
 
 def _compensation_started(state: State, fact: facts.CompensationStarted, at: int) -> None:
+    state.has_gone_back = True
     state._undo(fact.step, phase="running", attempt=fact.attempt, started_at=at, ended_at=0, retry_at=0, reason=None)
 
 
@@ -280,6 +281,7 @@ def _timer_cancelled(state: State, fact: facts.TimerCancelled, at: int) -> None:
 
 def _sent(state: State, fact: facts.Sent, at: int) -> None:
     if fact.undo:
+        state.has_gone_back = True
         state._taken_back(UndoNoted(fact.stream, fact.type, fact.schema_version, fact.data))
 
 
@@ -289,15 +291,17 @@ def _undo_noted(state: State, fact: UndoNoted, at: int) -> None:
 
 def _compensating(state: State, fact: facts.Compensating, at: int) -> None:
     state.status, state.why, state.ended_at = "compensating", fact.why, 0
-    state.abort, state.is_overdue = None, False
+    state.abort = None
 
 
 def _forward(state: State, fact: facts.Forward, at: int) -> None:
-    """Whoever was stuck begins that action anew, with all of its attempts."""
-    if state.stuck_at and fact.to == "running":
+    """What was stuck begins anew, with all of its attempts. A pivot that was too late stays: now somebody knows."""
+    if state.step(state.stuck_at).action.phase == "failed" and fact.to == "running":
         state._act(state.stuck_at, phase="retrying", attempt=0, retry_at=0)
-    elif state.stuck_at:
+    elif state.step(state.stuck_at).undo.phase == "failed" and fact.to == "compensating":
         state._undo(state.stuck_at, phase="retrying", attempt=0, retry_at=0)
+    elif state.stuck_at and fact.to == "compensating" and state.step(state.stuck_at).undo.phase == "none":
+        state._undo(state.stuck_at, phase="skipped", ended_at=at, why=fact.why)
     state.status, state.stuck_at, state.retry = fact.to, "", None
 
 

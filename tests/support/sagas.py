@@ -1,12 +1,14 @@
 """Sagas on a server, as a test sees them: their streams, and where they are found."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from consumers.keys import effect_key
-from consumers.sagas.groups import react_group
+from consumers.sagas.groups import react_group, route_group
 from consumers.sagas.index import LIVE
 from consumers.sagas.instances import Instances, stream_of
+from consumers.sagas.route import UNROUTED
 from consumers.sagas.saga import Saga
 from consumers.sagas.state import STATUSES, State
 from consumers.sagas.stored import Stored
@@ -45,6 +47,16 @@ async def index(store: EventStore, saga: Saga) -> dict[str, dict[str, float]]:
 async def listed(store: EventStore, saga: Saga) -> dict[str, list[str]]:
     """Ids by status, and of those that live, as the index has them."""
     return {name: sorted(ids) for name, ids in (await index(store, saga)).items()}
+
+
+async def unrouted(store: EventStore, saga: Saga) -> Counter[str]:
+    """How many events were for no saga, by type."""
+    found: Counter[str] = Counter()
+    for partition in range(store.log.partitions):
+        key = effect_key(store.log.keys, route_group(saga.name), partition, UNROUTED)
+        flat: list[Any] = await store.log.redis.execute(key, "HGETALL", key)
+        found.update({field.decode(): int(n) for field, n in zip(flat[::2], flat[1::2], strict=True)})
+    return found
 
 
 async def until_listed(store: EventStore, saga: Saga, wanted: dict[str, Iterable[str]], seconds: float = 20.0) -> None:
