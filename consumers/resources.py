@@ -34,6 +34,10 @@ class Resource(Struct, frozen=True):
 
 def checked_resources(given: Iterable[Resource], handlers: Iterable[Handler]) -> tuple[Resource, ...]:
     """Before anything is opened: each handler gets all it wants. Raises InvalidConsumer."""
+    if isinstance(given, Resource) or not isinstance(given, Iterable):
+        raise InvalidConsumer(
+            f"resources is {given!r:.80}, no list", field="resources", remedy="resources=[Resource(type, factory)]"
+        )
     resources = tuple(given)
     kinds: set[Any] = set()
     for each in resources:
@@ -64,7 +68,8 @@ def _must_have(handler: Handler, kinds: Collection[Any]) -> None:
             raise InvalidConsumer(
                 f"handler {handler.name}({wanted.parameter}) wants a resource of {kind}, and there is none",
                 field="resources",
-                remedy=f"resources=[Resource({kind}, factory)]; if it is to be the Context, annotate it so",
+                remedy=f"resources=[Resource({kind}, factory)]; of a module that `eventstore work` or `up` runs: define"
+                f" it there, such as resource = Resource({kind}, factory); a Context is annotated with Context",
             )
 
 

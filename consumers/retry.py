@@ -72,12 +72,14 @@ class Delayed(Struct, frozen=True, kw_only=True):
 
 
 class Fixed(Delayed, frozen=True, kw_only=False):
-    """Tries again `every` so often ("5s", or seconds)."""
+    """Tries again `every` so often ("5s", or seconds), which must be given."""
 
-    every: str | float
+    every: str | float = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.every == "":
+            raise InvalidConsumer("every is missing", field="every", remedy='Fixed("5s")')
         duration("every", self.every, shortest=SHORTEST_SECONDS)
 
     def _pause(self, pauses: int) -> float:

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from consumers.consumer import Consumer
 from consumers.creation import ensure_group
 from consumers.deliveries import Deliveries
-from consumers.errors import InvalidConsumer
 from consumers.handle import Handling
 from consumers.lease import LEASE_SECONDS, Lease, Renewals, renewals
 from consumers.member import Member
@@ -24,12 +23,14 @@ from consumers.membership import new_member
 from consumers.pace import Pace
 from consumers.relay import Relay, relaying
 from consumers.replay.watch import look_after
-from consumers.resources import Resource, checked_resources, opened
-from consumers.sagas.groups import groups_of, react_group
+from consumers.resources import Resource, opened
+from consumers.runnable import Runnable, checked
+from consumers.sagas.groups import groups_of
 from consumers.sagas.known import refuse_unknown_versions
 from consumers.sagas.saga import Saga
 from consumers.timers.timekeeper import keeping_time
 from consumers.workers import Workers
+from eventstore.arguments import must_be
 from eventstore.log import Log
 from eventstore.store import EventStore
 from infrastructure.patience import replies
@@ -38,25 +39,26 @@ from infrastructure.tasks import owned_tasks, plain_errors
 
 async def run(
     store: EventStore,
-    consumers: Sequence[Consumer | Saga],
+    consumers: Sequence[Runnable],
     *,
     resources: Iterable[Resource] = (),
     stop: anyio.Event | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> None:
-    """Runs consumers and sagas until `stop` is set: running handlers then get the `grace` of their group, what is
-    finished is committed, and the partitions are handed over. Cancelled, it does the same without grace.
+    """Runs consumers and sagas until `stop` is set, as by a handler of SIGTERM (docs/how-to.md): running handlers then
+    get the `grace` of their group, what is finished is committed, and the partitions are handed over. Cancelled, it
+    does the same without grace.
 
     As many processes as you like may run the same consumers: partitions are shared out evenly, and move when processes
     come and go. A group that does not exist is made, to begin at its `start`. `resources` are opened once and given to
     handlers by type. A member that falls silent for `lease_seconds` loses its partitions to others. Raises
     InvalidConsumer, GroupNotFound, EventsMissing, LogDamaged, and whatever opening a resource raises; while the server
     cannot be reached it waits."""
-    _check(consumers)
-    called = [each for value in consumers for each in (value.actions if isinstance(value, Saga) else value.handlers)]
-    async with opened(checked_resources(resources, called)) as values, owned_tasks() as spawn:
+    must_be(EventStore, "run(store, [charge])", store=store)
+    runnable, wanted = checked(consumers, resources)
+    async with opened(wanted) as values, owned_tasks() as spawn:
         groups: list[Consumer] = []
-        for value in consumers:
+        for value in runnable:
             if isinstance(value, Saga):
                 await refuse_unknown_versions(store.log, value)
                 groups += groups_of(store, value, values, spawn)
@@ -112,21 +114,3 @@ async def _member(
     pace = None if consumer.rate is None else Pace(consumer.rate, lambda: member.share)
     member = Member(log, consumer, info, deliveries, Workers(handling, running, pace), running, relay.notify)
     return member
-
-
-def _check(consumers: Sequence[Consumer | Saga]) -> None:
-    if not consumers:
-        raise InvalidConsumer("there is nothing to run", field="consumers", remedy="run(store, [charge])")
-    names: set[str] = set()
-    for each in consumers:
-        if not isinstance(each, Consumer | Saga):
-            raise InvalidConsumer(
-                f"{each!r:.80} is no consumer", field="consumers", remedy="decorate a function: @consumer(name)"
-            )
-        name = react_group(each.name) if isinstance(each, Saga) else each.name
-        if name in names:
-            what, remedy = "consumers", "@charge.also() adds a handler"
-            if isinstance(each, Saga):
-                what, remedy = "sagas", "older versions go into the newest one: earlier=[...]"
-            raise InvalidConsumer(f"two {what} are called {each.name}", field="consumers", remedy=remedy)
-        names.add(name)

@@ -10,7 +10,7 @@ class EventStoreError(Exception):
     """Root of the errors that callers catch.
 
     `code` is the same word on the command line, over HTTP and here. `field` names the input at fault, `remedy` says
-    what to do next, `facts` are the values a program may act on.
+    what to do next, which a traceback shows too, `facts` are the values a program may act on.
     """
 
     code: ClassVar[str] = "internal"
@@ -28,6 +28,8 @@ class EventStoreError(Exception):
         self.field = field
         self.remedy = remedy
         self.facts: dict[str, object] = dict(facts or {})
+        if remedy is not None:
+            self.add_note(f"remedy: {remedy}")
 
 
 class SettingsError(EventStoreError):
@@ -61,6 +63,8 @@ def own_copy(error: EventStoreError) -> EventStoreError:
     error. `maybe_ran` is false: it tells of the call, whose other parts may have run."""
     copy = type(error).__new__(type(error), *error.args)
     copy.__dict__.update(error.__dict__)
+    if (notes := getattr(error, "__notes__", None)) is not None:
+        copy.__notes__ = [*notes]
     copy.__cause__ = error.__cause__
     if isinstance(copy, Unavailable):
         copy.maybe_ran = False

@@ -73,9 +73,13 @@ def _tell(session: Session, url: str, store: "EventStore", app: str | None, cons
 def _consumers_of(module: str | None) -> "tuple[list[Consumer], list[Resource]]":
     if module is None:
         return [], []
+    from consumers.runnable import checked
     from gateway.modules import consumers_of
 
-    return consumers_of(module)
+    consumers, resources = consumers_of(module)
+    if consumers:
+        checked(consumers, resources)
+    return consumers, resources
 
 
 @asynccontextmanager

@@ -19,6 +19,9 @@ of each group. Ctrl-C or SIGTERM lets running handlers finish for their
 group's grace, and hands over; a second one does not wait. With -v it tells
 which partitions come and go.
 
+A handler that wants a resource gets the one of its type that the module
+defines: pool = Resource(Pool, make_pool).
+
 Example:
 
     eventstore work --app shop"""
@@ -42,11 +45,13 @@ async def work(
     group
         Only this group; may be repeated.
     """
+    from consumers.runnable import checked
     from gateway.modules import consumers_of, event_types_of
 
     session = Session(flags, server_checks_wanted=True)
     consumers, resources = consumers_of(app)
     chosen = _chosen(app, consumers, group)
+    checked(chosen, resources)
     with stopping_on_signals() as stop:
         async with session.store(event_types_of(app)) as store:
             names = [each.name for each in chosen]

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from consumers.consumer import consumer
 from consumers.context import Context
-from consumers.errors import GroupNotFound, InvalidConsumer
+from consumers.errors import GroupNotFound, InvalidConsumer, InvalidRequest
 from consumers.failure import Failure
 from consumers.keys import effect_key, group_keys, home_of
 from consumers.resources import Resource
@@ -442,14 +442,20 @@ def _set() -> anyio.Event:
         (lambda one: [], "nothing to run"),
         (lambda one: [one, one], "two consumers are called"),
         (lambda one: [print], "no consumer"),
+        (lambda one: one, r"consumer one \(handle\), no list"),
+        (lambda one: 7, "7, no list"),
     ],
 )
 async def test_what_cannot_be_run_is_refused(store: EventStore, wrong: Callable[[Any], Any], says: str) -> None:
     @consumer("one")
-    async def one(event: Placed) -> None: ...
+    async def handle(event: Placed) -> None: ...
 
-    with pytest.raises(InvalidConsumer, match=says):
-        await run(store, wrong(one))
+    with pytest.raises(InvalidConsumer, match=says) as refused:
+        await run(store, wrong(handle))
+    assert refused.value.remedy
+    with pytest.raises(InvalidRequest, match="store is of type list") as swapped:
+        await run([handle], store)  # type: ignore[arg-type] # the wrong way round
+    assert swapped.value.remedy == "run(store, [charge])"
 
 
 async def test_in_an_outage_nothing_is_parked_and_afterwards_all_is_handled(store: EventStore) -> None:

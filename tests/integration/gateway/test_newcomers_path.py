@@ -1,7 +1,8 @@
-"""What a newcomer is told to do, done as it is written: README.md and docs/tutorial.md."""
+"""What a newcomer is told to do, as it is written: README.md, docs/tutorial.md, programs of docs/how-to.md."""
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from ast import literal_eval
@@ -12,6 +13,7 @@ import pytest
 from tests.support.command import ROOT, Command, interrupt, wait_for_line, wait_until
 
 README, TUTORIAL = (ROOT / "README.md").read_text(), (ROOT / "docs" / "tutorial.md").read_text()
+HOW_TO = (ROOT / "docs" / "how-to.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -133,3 +135,16 @@ def test_the_chapter_on_consumers(here: Command) -> None:
 
     wait_until(lambda: shares() == [8, 8])
     assert interrupt(one)[0] == interrupt(other)[0] == 0
+
+
+def test_a_program_that_runs_consumers_ends_well_on_sigterm(here: Command) -> None:
+    (code,) = [block for block in blocks(HOW_TO, "python") if "open_signal_receiver" in block]
+    here.ok("publish", "order-1", "OrderPlaced", '{"total": 1}')
+    program = python(here, "takings.py", code)
+    wait_for_line(program, "takings 1\n")
+    here.ok("publish", "order-1", "OrderPlaced", '{"total": 2}')
+    wait_for_line(program, "takings 3\n")
+    assert interrupt(program, signal.SIGTERM)[0] == 0
+    group = here.ok("groups", "takings", "--json").json
+    assert (group["state"], group["lag"], group["members"]) == ("idle", 0, [])
+    assert [each["owner"] for each in group["partitions"] if each["owner"] is not None] == []

@@ -67,3 +67,21 @@ def test_a_group_that_the_module_does_not_have_is_refused_with_those_it_has(shop
     failed = shop.run("work", "--app", "shop", "--group", "charge")
     assert failed.code == 2
     assert "charge-cards, stuck" in failed.err
+
+
+@pytest.mark.parametrize("command", ["work", "up"])
+@pytest.mark.parametrize(
+    ("before", "after", "says", "hint"),
+    [
+        ('"stuck"', '"charge-cards"', "two consumers are called charge-cards", ".also() adds a handler"),
+        ("till = Resource(", "till = (", "handler charge(till) wants a resource of Till", "resource = Resource(Till, "),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_announced(
+    shop: Command, command: str, before: str, after: str, says: str, hint: str
+) -> None:
+    (shop.folder / "shop.py").write_text(SHOP.replace(before, after))
+    failed = shop.run(command, "--app", "shop")
+    assert (failed.code, failed.out) == (2, "")
+    assert failed.err.startswith(f"error: bad-request: {says}")
+    assert hint in failed.err

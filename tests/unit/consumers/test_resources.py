@@ -56,6 +56,13 @@ async def test_resources_are_opened_in_order_and_closed_in_reverse() -> None:
     assert log == ["pool opened", "client opened", "used", "client closed", "pool closed"]
 
 
+@pytest.mark.parametrize("given", [Resource(int, 7), 7])
+async def test_what_is_no_list_of_resources_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidConsumer, match="no list") as refused:
+        checked_resources(given, ())
+    assert refused.value.remedy == "resources=[Resource(type, factory)]"
+
+
 async def test_a_function_gives_its_value_async_or_not() -> None:
     async def make() -> Pool:
         await anyio.lowlevel.checkpoint()

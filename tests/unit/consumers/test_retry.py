@@ -51,6 +51,7 @@ def test_jitter_takes_a_part_of_the_pause() -> None:
     ("define", "said", "remedy"),
     [
         (lambda: Fixed("5 seconds"), "^every is '5 seconds'", "such as"),
+        (Fixed, "^every is missing", r'Fixed\("5s"\)'),
         (lambda: Fixed("0s"), "^every is '0s'", "at least 1ms"),
         (lambda: Fixed(-1), "^every is -1", "ten years"),
         (lambda: Fixed(float("nan")), "^every is nan", "number"),
