@@ -38,10 +38,14 @@ def changes_of(returned: object, given: Struct, name: str) -> dict[str, Any]:
 
 
 def as_builtins(data: Struct) -> dict[str, Any]:
-    """Data as facts hold them: what JSON can hold. All fields are there, those at their defaults too."""
+    """Data as facts hold them, and as they are read again. All fields are there, those at their defaults too. Raises
+    InvalidEvent for what cannot be written."""
     config = data.__struct_config__
     tag = {} if config.tag is None or config.tag_field is None else {config.tag_field: config.tag}
-    return tag | {
-        each.encode_name: msgspec.to_builtins(getattr(data, each.name), str_keys=True)
-        for each in msgspec.structs.fields(data)
-    }
+    fields = {each.encode_name: getattr(data, each.name) for each in msgspec.structs.fields(data)}
+    try:
+        read: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
+    except Exception as error:  # the user's types are asked, and may raise anything
+        what = f"{type(data).__name__} cannot be written as JSON: {error}"
+        raise InvalidEvent(what, field="data", remedy="give every field a value of its type") from error
+    return tag | read

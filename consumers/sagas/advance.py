@@ -19,7 +19,7 @@ import msgspec
 
 from consumers.sagas import facts
 from consumers.sagas.actions import as_builtins, changes_of
-from consumers.sagas.facts import EventReceived, Fact, Reason, UndoNoted
+from consumers.sagas.facts import EventReceived, Fact, Reason, TimerFired, UndoNoted
 from consumers.sagas.outputs import event_of, following
 from consumers.sagas.saga import Saga
 from consumers.sagas.state import DEADLINE, RETRY, UNDO, WAIT, Received, State, key_of
@@ -49,11 +49,15 @@ def data_of(saga: Saga, state: State) -> Any:
 
 def is_past_pivot(saga: Saga, state: State) -> bool:
     """Whether it only goes forward: its pivot has succeeded, or a step behind it was begun."""
-    for each in saga.steps:
-        phase = state.step(each.name).action.phase
-        if (each.kind == "pivot" and phase == "succeeded") or (each.kind == "retriable" and phase != "none"):
-            return True
-    return False
+    if passed_pivot(saga, state) is not None:
+        return True
+    return any(each.kind == "retriable" and state.step(each.name).action.started_at for each in saga.steps)
+
+
+def passed_pivot(saga: Saga, state: State) -> Step | None:
+    """The pivot, if it has succeeded."""
+    pivots = (each for each in saga.steps if each.kind == "pivot")
+    return next((each for each in pivots if state.step(each.name).action.phase == "succeeded"), None)
 
 
 def _next(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact]:
@@ -67,11 +71,11 @@ def _next(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact
             return _freed(state)
         case "running" if not state.inbox:
             return _on(saga, state, at, types)
-        case "compensating" if not state.inbox:
+        case "compensating" if not state.inbox or _may_turn(saga, state):
             return _back(saga, state, at)
         case "running" | "compensating":
             return _decided(saga, state, state.inbox[0], types)
-    return _ended(state)
+    return _ended(saga, state)
 
 
 # ---- inputs ----
@@ -102,6 +106,8 @@ def _decided(saga: Saga, state: State, received: Received, types: EventTypes) ->
         return [facts.Ignored(key, "the timer was cancelled")]
     if state.status != "running":
         return [facts.Ignored(key, f"the saga is {state.status}")]
+    if isinstance(fact, TimerFired) and fact.name.startswith("$"):
+        return _over_time(saga, state, fact)
     event_type = fact.type if isinstance(fact, EventReceived) else f"timer {fact.name}"
     reaction = saga.reaction(event_type)
     if reaction is not None and reaction.starts:
@@ -114,6 +120,22 @@ def _decided(saga: Saga, state: State, received: Received, types: EventTypes) ->
     if any(phase in ("none", "waiting") for phase in phases):
         return [facts.Kept(key)]
     return [facts.Ignored(key, "nothing waits for it any more")]
+
+
+def _over_time(saga: Saga, state: State, fired: TimerFired) -> Iterable[Fact]:
+    """Of the saga, or of a step that waits."""
+    key, name = key_of(fired), fired.name.removeprefix(WAIT)
+    now, step = state.step(name).action, saga.find(name)
+    if fired.name == DEADLINE and is_past_pivot(saga, state):
+        return [facts.Ignored(key, "it is past its pivot")]
+    if fired.name == DEADLINE:
+        limit = format_duration(saga.deadline_seconds or 0.0)
+        return [facts.Reacted(key, {}), facts.Compensating(f"it took longer than {limit}")]
+    if now.phase != "waiting" or step is None:
+        return [facts.Ignored(key, f"step {name} does not wait")]
+    seconds = step.timeout_seconds or 0.0
+    reason = Reason("TimeoutError", f"no event came within {format_duration(seconds)}")
+    return [facts.Reacted(key, {}), facts.StepFailed(name, now.attempt, reason, seconds)]
 
 
 def _waits_for(step: Step, event_type: str) -> bool:
@@ -137,17 +159,16 @@ def _on(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact]:
 
 
 def _asked(saga: Saga, state: State) -> list[Fact]:
-    """What an operator or the deadline wants."""
+    """What an operator wants."""
     if state.retry is not None:
         return _hurried(state, state.retry, RETRY, "running")
     if state.skip is not None:
         return _skipped(saga, state, state.skip.step, state.skip.who)
-    why = f"aborted by {state.abort.who}" if state.abort is not None else ""
-    if state.is_overdue:
-        why = why or f"it took longer than {format_duration(saga.deadline_seconds or 0.0)}"
-    if why and is_past_pivot(saga, state):
-        return [facts.Ignored("abort" if state.abort is not None else "deadline", "it is past its pivot")]
-    return [facts.Compensating(why)] if why else []
+    if state.abort is None:
+        return []
+    if is_past_pivot(saga, state):
+        return [facts.Ignored("abort", "it is past its pivot")]
+    return [facts.Compensating(f"aborted by {state.abort.who}")]
 
 
 def _hurried(
@@ -180,7 +201,7 @@ def _stepped(saga: Saga, state: State, step: Step, at: int, types: EventTypes) -
             return _waited(saga, state, step, at, types)
         case "retrying":
             return _retried(state, RETRY + step.name, now.retry_at, at, facts.StepStarted(step.name, now.attempt + 1))
-        case "failed" if step.kind == "retriable":
+        case "failed" if is_past_pivot(saga, state):
             return [facts.Stuck(step.name, _why(step.name, now.reason))]
         case "failed":
             return [facts.Compensating(_why(step.name, now.reason))]
@@ -189,7 +210,6 @@ def _stepped(saga: Saga, state: State, step: Step, at: int, types: EventTypes) -
 
 def _waited(saga: Saga, state: State, step: Step, at: int, types: EventTypes) -> Iterable[Fact]:
     now = state.step(step.name).action
-    seconds = max(at - now.started_at, 0) / 1_000_000
     timer = _cancelled(state, [WAIT + step.name])
     for kept in state.kept:
         fact = kept.fact
@@ -199,12 +219,9 @@ def _waited(saga: Saga, state: State, step: Step, at: int, types: EventTypes) ->
                 changes = changes_of(step.wait.then(data, event_of(fact, types)), data, f"then of {step.name}")
             return [
                 facts.Reacted(fact.cause, changes),
-                facts.StepSucceeded(step.name, now.attempt, {}, seconds),
+                facts.StepSucceeded(step.name, now.attempt, {}, max(at - now.started_at, 0) / 1_000_000),
                 *timer,
             ]
-    if now.retry_at < 0:  # its timer has fired
-        reason = Reason("TimeoutError", f"no event came within {format_duration(step.timeout_seconds or 0.0)}")
-        return [facts.StepFailed(step.name, now.attempt, reason, seconds)]
     if step.timeout_seconds is not None and WAIT + step.name not in state.timers:
         return [facts.TimerSet(WAIT + step.name, now.started_at + round(step.timeout_seconds * 1_000_000))]
     return ()
@@ -228,22 +245,30 @@ def _why(step: str, reason: Reason | None) -> str:
 # ---- going back ----
 
 
+def _may_turn(saga: Saga, state: State) -> bool:
+    """Whether it may yet go on: its pivot is under way. What comes meanwhile waits until that is known."""
+    return any(each.kind == "pivot" and state.step(each.name).action.phase == "running" for each in saga.steps)
+
+
 def _back(saga: Saga, state: State, at: int) -> Iterable[Fact]:
+    if is_past_pivot(saga, state) and not state.has_gone_back:
+        return [facts.Forward("its pivot succeeded", "running")]
     if state.is_busy:
         return ()
-    if state.abort is not None or state.is_overdue:
-        return [facts.Ignored("abort" if state.abort is not None else "deadline", "the saga is compensating")]
-    if is_past_pivot(saga, state):
-        return [facts.Forward("its pivot succeeded", "running")]
+    if state.abort is not None:
+        return [facts.Ignored("abort", "the saga is compensating")]
+    if pivot := _late_pivot(saga, state):
+        return [facts.Stuck(pivot.name, f"{pivot.name} succeeded after the saga had begun to go back")]
     if useless := [name for name in state.timers if not name.startswith(UNDO)]:
         return _cancelled(state, useless)
     if state.retry is not None:
         return _hurried(state, state.retry, UNDO, "compensating")
     if state.skip is not None:
         return _undo_skipped(state, state.skip)
-    if not state.undo:
-        return [facts.Compensated(state.why)]
-    last = state.undo[-1]
+    return _taken_back(state, state.undo[-1], at) if state.undo else [facts.Compensated(state.why)]
+
+
+def _taken_back(state: State, last: str | UndoNoted, at: int) -> Iterable[Fact]:
     if isinstance(last, UndoNoted):
         return [facts.Sent(last.stream, last.type, last.schema_version, last.data, undo=True)]
     now = state.step(last).undo
@@ -257,6 +282,12 @@ def _back(saga: Saga, state: State, at: int) -> Iterable[Fact]:
         case "succeeded" | "skipped":  # of a step that has succeeded once more
             return [facts.CompensationStarted(last, 1)]
     return ()
+
+
+def _late_pivot(saga: Saga, state: State) -> Step | None:
+    """One that has succeeded after all, too late to go on, and that no operator knows of."""
+    pivot = passed_pivot(saga, state)
+    return pivot if pivot is not None and state.step(pivot.name).undo.phase == "none" else None
 
 
 def _undo_skipped(state: State, skip: facts.SkipRequested) -> list[Fact]:
@@ -281,12 +312,12 @@ def _freed(state: State) -> Iterable[Fact]:
     return ()
 
 
-def _ended(state: State) -> Iterable[Fact]:
+def _ended(saga: Saga, state: State) -> Iterable[Fact]:
     if state.inbox:
         return [facts.Ignored(key_of(each.fact), f"the saga is {state.status}") for each in state.inbox]
     if state.timers:
         return _cancelled(state, state.timers)
-    if state.status == "compensated" and state.undo:
+    if state.status == "compensated" and (state.undo or _late_pivot(saga, state)):
         return [facts.Compensating(state.why)]
     for what, asked in (("abort", state.abort), ("retry", state.retry), ("skip", state.skip)):
         if asked is not None:

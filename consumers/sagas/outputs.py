@@ -28,6 +28,7 @@ def following(
     fact = received.fact
     given = (data,) if not isinstance(fact, EventReceived) else (data, event_of(fact, types))
     returned = _listed(reaction(*given))
+    _check(returned, reaction, saga, is_first=data is None)
     changes: dict[str, Any] = {}
     for each in returned:
         if isinstance(each, saga.data):
@@ -38,6 +39,17 @@ def following(
         if not isinstance(each, saga.data):
             made += _made(each, reaction, received, pending, types)
     return made
+
+
+def _check(returned: list[Any], reaction: Reaction, saga: Saga, *, is_first: bool) -> None:
+    """Raises InvalidEvent."""
+    if is_first and not any(isinstance(each, saga.data) for each in returned):
+        kind = saga.data.__name__
+        what = f"{reaction.name} begins a saga and returned no {kind}"
+        raise InvalidEvent(what, field=reaction.name, remedy=f"return its first {kind}")
+    if sum(isinstance(each, Complete | Compensate) for each in returned) > 1:
+        what = f"{reaction.name} returned more than one of Complete and Compensate"
+        raise InvalidEvent(what, field=reaction.name, remedy="return one of them")
 
 
 def _listed(returned: Any) -> list[Any]:

@@ -193,12 +193,11 @@ def _check_steps(saga: Saga) -> None:
             raise InvalidConsumer(f"two steps are called {name}", field="step", remedy="a name of its own for each")
     stages = [[KINDS.index(each.kind) for each in stage] for stage in saga.stages]
     flat = [kind for stage in stages for kind in stage]
-    pivots = [stage for stage in stages if 1 in stage]
-    if flat != sorted(flat) or len(pivots) > 1 or any(len(stage) > 1 for stage in pivots):
+    if flat != sorted(flat) or flat.count(1) > 1 or any(len({*stage}) > 1 for stage in stages):
         raise InvalidConsumer(
             f"the kinds of the steps of {saga.name} are out of order",
             field="kind",
-            remedy="compensatable steps first, then at most one pivot, alone in its place, then retriable ones",
+            remedy="compensatable steps first, then at most one pivot, then retriable ones; one kind in each parallel",
         )
 
 
