@@ -15,6 +15,7 @@ refused) is dropped at once, with all that is known of it, and may be taken agai
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -25,15 +26,16 @@ from msgspec.structs import replace
 from consumers.assignment import assign
 from consumers.deliveries import Deliveries
 from consumers.errors import EventStoreError, Unavailable
+from consumers.failure import cause_of
 from consumers.holder import Holder
 from consumers.keys import GroupKeys, group_keys
 from consumers.lease import RENEWALS, Lease, Renewals, now
-from consumers.lease_calls import Held, acquire
+from consumers.lease_calls import Held, acquire, release
 from consumers.listen import Listener
 from consumers.losses import Losses
 from consumers.membership import Member as MemberInfo
 from consumers.membership import Members
-from consumers.owned import GIVEN_BACK, Owned
+from consumers.owned import GIVEN_BACK, LAST_COMMIT_SECONDS, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
 from consumers.parked import ParkedLines
@@ -94,7 +96,7 @@ class Member:
         self._paced_job = ""
         self._parked, self._losses = ParkedLines(self.group, now), Losses(self.group, now)
         self._listeners: dict[int, Listener] = {}
-        self._is_away = False
+        self._is_away = self._is_broken = False
         self._look = asyncio.Event()
         self._round_scope = anyio.CancelScope()
         self._tasks: TaskGroup
@@ -269,7 +271,11 @@ class Member:
     async def _live(self, owned: Owned) -> None:
         """A partition's time with this member. A cancellation does not end it: it is drained then."""
         with anyio.CancelScope(shield=True):
-            await self._live_with(owned)
+            try:
+                await self._live_with(owned)
+            except Exception as error:
+                await self._give_up(owned, cause_of(error))
+                raise
 
     async def _live_with(self, owned: Owned) -> None:
         async with anyio.create_task_group() as tasks:
@@ -282,6 +288,20 @@ class Member:
             finally:
                 self._forget(owned)
                 tasks.cancel_scope.cancel()
+
+    async def _give_up(self, owned: Owned, error: BaseException) -> None:
+        """Nobody mends this by waiting: the member ends by it, and whoever comes next need not wait for the lease."""
+        if not self._is_broken:
+            self._is_broken = True
+            logger.error(
+                "partition_broken",
+                group=self.group,
+                partition=owned.partition,
+                error=f"{type(error).__name__}: {error}",
+                remedy=error.remedy if isinstance(error, EventStoreError) else None,
+            )
+        with suppress(EventStoreError), anyio.move_on_after(LAST_COMMIT_SECONDS):  # it ends by itself
+            await release(self._log, owned.keys, owned.lease.token)
 
     def _forget(self, owned: Owned) -> None:
         if owned.lost is not None and owned.lost != GIVEN_BACK:

@@ -12,6 +12,7 @@ from consumers.keys import group_keys
 from consumers.lease_calls import acquire
 from consumers.retry import Immediate
 from eventstore import EventStore, RecordedEvent
+from eventstore.errors import EventsMissing
 from tests.support.replays import executed, until_lag_is, until_over
 from tests.support.running import owners, running
 from tests.support.servers import Server, redis_server, tries, until
@@ -98,3 +99,24 @@ def told(logs: list[Any]) -> list[int]:
     lines = [each for each in logs if each["event"] == "partitions_lost"]
     assert {each["why"] for each in lines} <= {"bob has it now"}
     return [partition for each in lines for partition in each["partitions"]]
+
+
+async def test_a_partition_whose_log_is_broken_is_told_once_and_left_to_nobody(
+    store: EventStore, server: Server
+) -> None:
+    @consumer("stranded")
+    async def handle(event: RecordedEvent) -> None: ...
+
+    for i in range(16):
+        await store.append(f"order-{i}", [Noted(n) for n in range(4)])
+    broken = (await store.append("order-1", [Noted(5)])).partition
+    ids = [entry_id for entry_id, _ in server.admin("XRANGE", store.log.keys.events(broken), "-", "+")]
+    server.admin("XDEL", store.log.keys.events(broken), ids[3])
+    with capture_logs() as logs, pytest.raises(EventsMissing):
+        async with running(store, handle) as stop:
+            await stop.wait()
+    (line,) = [each for each in logs if each["event"] == "partition_broken"]
+    assert line["partition"] == broken
+    assert line["error"].startswith("EventsMissing: ")
+    assert line["remedy"]
+    assert await owners(store, "stranded") == [""] * store.log.partitions
