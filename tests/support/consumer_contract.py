@@ -8,7 +8,7 @@ server, in containers, and on a Cluster.
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from consumers import To, consumer
+from consumers import To, cancel_scheduled, consumer, schedule, scheduled
 from consumers.context import Context
 from consumers.dead_letters import retry
 from consumers.groups import describe_group, pause_group, resume_group
@@ -128,6 +128,28 @@ async def what_is_returned_reaches_its_streams_once(store: EventStore) -> None:
         assert [event.data.n for event in copies if event.stream == f"copy-order-{i}"] == list(range(10))
 
 
+async def what_is_scheduled_is_appended_once_at_its_time(store: EventStore) -> None:
+    seen: list[RecordedEvent] = []
+
+    @consumer(GROUP)
+    async def handle(event: RecordedEvent) -> None:
+        seen.append(event)
+
+    async with running(store, handle), running(store, handle):
+        made = [await schedule(store, f"order-{n % 12}", Noted(n), after=f"{n * 5}ms") for n in range(100)]
+        last = await schedule(store, "order-1", Noted(100), after="1h")
+        await until(lambda: len(seen) >= 100)
+        assert [each async for each in scheduled(store)] == [last]
+        assert await cancel_scheduled(store, "order-1", last.id)
+    due = {each.id: each.due_us for each in made}
+    assert {event.id for event in seen} == due.keys()
+    assert len(seen) == 100
+    assert all(event.recorded_at >= due[event.id] for event in seen)
+    for i in range(12):
+        ours = [event async for event in store.read(f"order-{i}")]
+        assert [due[event.id] for event in ours] == sorted(due[event.id] for event in ours)
+
+
 async def a_second_member_takes_half_and_gives_it_back(store: EventStore) -> None:
     seen: list[RecordedEvent] = []
 
@@ -171,6 +193,7 @@ CONTRACT: tuple[Promise, ...] = (
     a_parked_stream_waits_for_its_operator,
     effects_are_written_once,
     what_is_returned_reaches_its_streams_once,
+    what_is_scheduled_is_appended_once_at_its_time,
     a_second_member_takes_half_and_gives_it_back,
     the_lag_is_exact,
 )
