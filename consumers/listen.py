@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from infrastructure.connect import Command, Reply
 
 BLOCK_SECONDS = 5.0
-EVENTS_PER_CALL = 64
-"""Of each partition: whoever has more to read reads pages, which are bounded by bytes too."""
+EVENTS_PER_CALL, BYTES_PER_CALL = 64, 2 << 20
+"""Of each partition: whoever has more to read reads pages."""
 
 logger = structlog.get_logger(__name__)
 
@@ -55,32 +55,40 @@ class Listener:
 
     async def _listen(self, owned: Sequence[Owned]) -> None:
         """One call, or less if something changes meanwhile."""
-        call = asyncio.ensure_future(self._call(owned))
+        count = self._count(owned)
+        call = asyncio.ensure_future(self._call(owned, count))
         change = asyncio.ensure_future(self._changed.wait())
         try:
             await asyncio.wait((call, change), return_when=asyncio.FIRST_COMPLETED)
             if call.done():
-                await self._tell(owned, call.result())
+                await self._tell(owned, call.result(), count)
         finally:
             for each in (call, change):
                 each.cancel()
             await asyncio.wait((call, change))
 
-    async def _call(self, owned: Sequence[Owned]) -> "Reply":
+    def _count(self, owned: Sequence[Owned]) -> int:
+        """How many events surely fit into a call's bytes: XREAD has no bound of its own. What the newest answers tell
+        of the largest event may be of before an event that is larger still, which came a moment ago."""
+        most = self._log.settings.max_event_bytes
+        heaviest = max((each.reading.largest or most for each in owned if each.reading.at_head), default=1)
+        return max(1, min(EVENTS_PER_CALL, BYTES_PER_CALL // heaviest))
+
+    async def _call(self, owned: Sequence[Owned], count: int) -> "Reply":
         watched = {each.keys.bell: each.bell for each in owned}
         watched |= {each.keys.log: each.reading.last_id for each in owned if each.reading.at_head}
-        block: Command = ("XREAD", "COUNT", EVENTS_PER_CALL, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS")
+        block: Command = ("XREAD", "COUNT", count, "BLOCK", int(BLOCK_SECONDS * 1000), "STREAMS")
         return await self._log.redis.block(
             owned[0].keys.log, *block, *watched, *watched.values(), seconds=BLOCK_SECONDS
         )
 
-    async def _tell(self, owned: Sequence[Owned], reply: "Reply") -> None:
+    async def _tell(self, owned: Sequence[Owned], reply: "Reply", count: int) -> None:
         by_log = {each.keys.log: each for each in owned}
         by_bell = {each.keys.bell: each for each in owned}
         for key, entries in reply or ():
             name = key.decode()
             if name in by_log:
-                by_log[name].reading.heard(entries, all_of_them=len(entries) < EVENTS_PER_CALL)
+                by_log[name].reading.heard(entries, all_of_them=len(entries) < count)
             elif by_bell[name].is_alive:
                 await self._ring(by_bell[name], entries[-1][0].decode())
 

@@ -266,6 +266,7 @@ class Owned:
                 reply = await self._committed(call)
                 self.holder.committed(reply)
                 self.lease.tell_paused(reply.paused, reply.now_ms)
+                self.reading.largest = reply.largest or self.reading.largest
                 if call.out:
                     self._on_out(self.partition)
                 self.reading.turn_over()

@@ -67,6 +67,8 @@ class Reading:
         self.at_head = False
         self.is_ending = False
         """Nothing more is read."""
+        self.largest = 0
+        """Bytes of the partition's largest event, by the newest answer; 0: not known."""
         self.first_failed_us: dict[str, int] = {}
         """Of streams whose next event has failed, by this member's knowledge: when it did so first."""
         self._log, self._keys, self._holder, self._deliveries = log, keys, holder, deliveries
@@ -172,11 +174,11 @@ class Reading:
         following = self._read_up_to + 1
         ids = [entry_id.split(b"-") for entry_id, _ in entries]
         expected = [(epoch, position) for position in range(following, following + len(ids))]
-        if not self.at_head or [(int(e), int(p)) for e, p in ids] != expected or not all_of_them:
+        if not self.at_head or [(int(e), int(p)) for e, p in ids] != expected:
             self.look_again()
             return
         self._feed([Run(epoch, following, 1, [fields[1] for _, fields in entries])])
-        if not self._has_room:
+        if not (all_of_them and self._has_room):
             self.look_again()
 
     def look_again(self) -> None:
@@ -201,7 +203,7 @@ class Reading:
                     known=self._chain,
                     bound=bound,
                 )
-                bound = page.bound
+                bound, self.largest = page.bound, page.bound.size
                 if page.epochs is not None and not self._follows(parse(page.epochs)):
                     return self._on_lost(OTHER_EPOCH)
                 if page.head < self._read_up_to:

@@ -10,9 +10,11 @@ from consumers import holder
 from consumers.consumer import consumer
 from consumers.context import Context
 from consumers.dead_letters import retry
+from consumers.listen import BYTES_PER_CALL, EVENTS_PER_CALL
 from consumers.retry import Park
 from eventstore import EventStore, RecordedEvent
 from tests.support.letters import until_listed
+from tests.support.monitor import monitored
 from tests.support.running import control, counted, running, until_lag
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import open_store
@@ -99,3 +101,37 @@ async def test_at_the_bound_of_failing_streams_a_partition_halts_visibly_and_goe
         async for _ in tries():
             if (await counted(store, "halts", "handled")) == {"n": 8_002}:
                 break
+
+
+async def test_what_is_listened_for_is_bounded_by_the_bytes_of_the_largest_event(
+    server: Server, store: EventStore
+) -> None:
+    seen: list[int] = []
+
+    @consumer("listening")
+    async def handle(event: RecordedEvent) -> None:
+        seen.append(event.position)
+
+    async def counts_asked_for() -> set[int]:
+        with monitored(server) as monitor:
+            before = len(seen)
+            await store.append("order-1", [Placed(1)])
+            await until(lambda: len(seen) > before)
+            await until_lag(store, "listening")
+            async for _ in tries():  # the call after that
+                asked = [call.words for call in monitor.calls() if call.words[:2] == [b"XREAD", b"COUNT"]]
+                if asked:
+                    return {int(words[2]) for words in asked}
+        raise AssertionError
+
+    async with running(store, handle):
+        assert max(await counts_asked_for()) == EVENTS_PER_CALL
+        await store.append("scan-1", [Scanned("x" * (MIB - 1_000))])
+        await until(lambda: len(seen) == 2)
+        await until_lag(store, "listening")
+        await counts_asked_for()  # the call under way still has the bound of before
+        assert max(await counts_asked_for()) == BYTES_PER_CALL // MIB
+        many = [Scanned("x" * (MIB - 1_000)) for _ in range(7)]
+        await store.append("scan-2", many, expected=0)
+        await until_lag(store, "listening")
+    assert seen == list(range(1, 12))
