@@ -70,7 +70,8 @@ class Detached:
         self.lanes = {stream: DetachedLane(row, deque()) for stream, row in rows.items()}
         self.changed: set[str] = set()
         self._clean = {stream for stream, row in rows.items() if row.state is RowState.CLEAN}
-        self._turns: Turns[str] = Turns()
+        self.turns: Turns[str] = Turns()
+        """Lanes that may run, or that must be asked whether they may."""
         self._wanting: set[str] = set()
         self._due: list[tuple[int, str]] = []
         for stream, lane in self.lanes.items():
@@ -84,7 +85,7 @@ class Detached:
     def take(self, now_ms: int) -> Delivery | None:
         """The next event of a lane that may run, which stands still until it is advanced, failed or put back."""
         self._wake_due(now_ms)
-        while (stream := self._turns.pop()) is not None:
+        while (stream := self.turns.pop()) is not None:
             lane = self.lanes[stream]
             lane.queued = False
             if lane.running or lane.row.state is RowState.PARKED:
@@ -111,7 +112,7 @@ class Detached:
     @property
     def has_urgent(self) -> bool:
         """Whether a lane above NORMAL waits for its turn."""
-        return self._turns.has_urgent
+        return self.turns.has_urgent
 
     @property
     def wants_events(self) -> bool:
@@ -202,8 +203,8 @@ class Detached:
         if up_to > lane.urgent_up_to or of_class < lane.urgent_class:
             lane.urgent_class, lane.urgent_up_to = of_class, max(up_to, lane.urgent_up_to)
             if lane.queued:
-                self._turns.remove(stream)
-                self._turns.add(stream, stream, self._class_of(lane))
+                self.turns.remove(stream)
+                self.turns.add(stream, stream, self._class_of(lane))
 
     def advance(self, event: Delivery) -> None:
         """Version `next` is finished, or passed over."""
@@ -276,7 +277,7 @@ class Detached:
         """The stream has re-attached: its events in memory, what heavy ones weigh, and if the first is in hands."""
         self._clean.discard(stream)
         self._wanting.discard(stream)
-        self._turns.remove(stream)
+        self.turns.remove(stream)
         lane = self.lanes.pop(stream)
         return [(event, self._forget(event)) for event in lane.events], lane.running
 
@@ -306,7 +307,7 @@ class Detached:
     def _enqueue(self, stream: str, lane: DetachedLane) -> None:
         if not lane.queued:
             lane.queued = True
-            self._turns.add(stream, stream, self._class_of(lane))
+            self.turns.add(stream, stream, self._class_of(lane))
 
     @staticmethod
     def _class_of(lane: DetachedLane) -> int:

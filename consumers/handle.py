@@ -8,7 +8,7 @@ An attempt calls the handler in the worker's own task (a sync one in a thread), 
 (slots.py), and checks what it returned as an append would. Nothing leaves the process here.
 
 What happens per event and not per failure is precomputed in a `Plan` for each type: a trivial handler costs 0.3 us
-more than its bare call.
+more than its bare call. Of most events that are plain the workers make the first call themselves (workers.py).
 """
 
 import random
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from inspect import isawaitable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio.lowlevel
 import structlog
@@ -66,12 +66,25 @@ class Plan(Struct, frozen=True):
     name: str
     call: Callable[..., Any]
     is_plain: bool
-    """It is async, takes no Context, and no middleware wants to know."""
+    """It is async, takes no Context, is called also for replays, and no middleware wants to know."""
     takes_envelope: bool
     timeout_seconds: float
     late: str
     is_muted: bool
     drops: bool
+
+
+class Made(NamedTuple):
+    """The first call of a plain handler, under the deadline of the worker's slot: what it returned or raised."""
+
+    returned: object = None
+    raised: BaseException | None = None
+
+    def result(self) -> object:
+        """What it returned. Raises what it raised."""
+        if self.raised is not None:
+            raise self.raised
+        return self.returned
 
 
 class Handling:
@@ -95,17 +108,19 @@ class Handling:
         self._prefixes = [effect_key(home.keys, consumer.name, p, "") for p in range(home.partitions)]
         self.turn: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint
         """Waited for before an attempt that follows at once: others get theirs, and a rate is kept."""
-        self._plans: dict[str, Plan] = {}
-        self._every: Plan | None = None
+        self.plans: dict[str, Plan] = {}
+        """By the names of the types."""
+        self.every: Plan | None = None
+        """Of a handler of all types."""
         for handler in consumer.handlers:
             plan = _plan(handler, arguments(handler, opened or {}), has_hooks=bool(self._hooks))
-            self._every = plan if handler.takes_envelope else self._every
-            self._plans |= {home.types.add(kind.struct).name: plan for kind in handler.types}
+            self.every = plan if handler.takes_envelope else self.every
+            self.plans |= {home.types.add(kind.struct).name: plan for kind in handler.types}
 
     @property
     def types(self) -> frozenset[str] | None:
         """The names of the types that it handles; None: all. Other events are finished unseen."""
-        return None if self._every else frozenset(self._plans)
+        return None if self.every else frozenset(self.plans)
 
     async def handle(
         self,
@@ -116,11 +131,13 @@ class Handling:
         term: int = 0,
         job: str = "",
         first_failed_us: int = 0,
+        made: Made | None = None,
     ) -> Outcome:
         """Calls the handler, again at once where the policy says so. `slot` is the worker's own; `attempts` are the
         calls made for this event before, `first_failed_us` when the first of them failed, if known; `term` that of the
-        lease; `job` the replay under way. Raises Interrupted or CancelledError if it was broken off: no attempt."""
-        plan = self._plans.get(event.type, self._every)
+        lease; `job` the replay under way; `made` is the first call, if the worker has made it. Raises Interrupted or
+        CancelledError if it was broken off: no attempt."""
+        plan = self.plans.get(event.type, self.every)
         if plan is None or (replaying and plan.is_muted):
             return UNCALLED
         if isinstance(event, Undecodable):
@@ -132,8 +149,11 @@ class Handling:
                 if not plan.is_plain:
                     return await self._attempt(slot, plan, event, attempts + calls, replaying, term, job)
                 # Written out once more: another await, and a Context, would cost as much as all the rest.
-                slot.deadline = monotonic() + plan.timeout_seconds
-                returned = await plan.call(event if plan.takes_envelope else event.data)
+                if made is None:
+                    slot.deadline = monotonic() + plan.timeout_seconds
+                    returned = await plan.call(event if plan.takes_envelope else event.data)
+                else:
+                    returned, made = made.result(), None
                 if returned is None and not slot.disturbed:
                     slot.deadline = NEVER
                     return NOTHING
@@ -162,7 +182,7 @@ class Handling:
         job: str = "",
     ) -> Succeeded:
         """A single one, for tests of handlers: raises that by which it has failed."""
-        plan = self._plans.get(event.type, self._every)
+        plan = self.plans.get(event.type, self.every)
         if plan is None or (replaying and plan.is_muted):
             return NOTHING
         return await self._attempt(slot, plan, event, number, replaying, term, job)
@@ -253,7 +273,7 @@ def _plan(handler: Handler, resources: dict[str, Any], *, has_hooks: bool) -> Pl
         handler,
         handler.name,
         partial(handler.function, **resources) if resources else handler.function,
-        handler.is_async and handler.context is None and not has_hooks,
+        handler.is_async and handler.context is None and not has_hooks and handler.on_replay != "skip",
         handler.takes_envelope,
         handler.timeout_seconds,
         f"{handler.name} took longer than {format_duration(handler.timeout_seconds)}",

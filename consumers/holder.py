@@ -78,8 +78,10 @@ class Holder:
         self._lanes = Lanes()
         self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows, kept_in_all)
         self._rows = self._detached.lanes
+        self.ahead, self.others = self._lanes.ahead, self._detached.turns
+        """What may be taken in order, as long as nothing of detached streams has a turn (in_order.py)."""
         self._postponed: list[Delivery] = []
-        self._bringing = Bringing()
+        self.bringing = Bringing()
         self._failures: dict[str, bytes] = {}
         self._orders = {order.id: order for order in stored.orders}
         self._taken: dict[str, bool] = {}
@@ -107,7 +109,7 @@ class Holder:
     def is_far_ahead(self, read_up_to: int) -> bool:
         """Whether so much lies between there and the offset, or waits for it, that the main pass should read no
         further: the offset stands still, or commits take long."""
-        return read_up_to - self.offset[1] > AHEAD_EVENTS or self._bringing.is_much
+        return read_up_to - self.offset[1] > AHEAD_EVENTS or self.bringing.is_much
 
     @property
     def rows(self) -> Mapping[str, Row]:
@@ -138,7 +140,7 @@ class Holder:
 
     def take(self, now_ms: Callable[[], int]) -> Delivery | None:
         """The next event that may be handled; its stream then waits until the outcome is told."""
-        if self._bringing.is_laden:
+        if self.bringing.is_laden:
             return None
         if not self._rows:
             return self._lanes.take()
@@ -215,7 +217,7 @@ class Holder:
 
     def succeeded(self, event: Delivery, out: tuple[Outgoing, ...] = (), effects: tuple[Effect, ...] = ()) -> None:
         if out or effects:
-            self._bringing.add(Brought(event, out, effects))
+            self.bringing.add(Brought(event, out, effects))
         if event.stream in self._rows:
             self._detached.advance(event)
         else:
@@ -303,7 +305,7 @@ class Holder:
         offset = self.finished_up_to
         changed = self._detached.changed
         streams = {*changed, *self._candidates(offset)}
-        brought = self._bringing.taken_along(lambda event: event.stream in self._rows or event.position <= offset)
+        brought = self.bringing.taken_along(lambda event: event.stream in self._rows or event.position <= offset)
         if offset == self.offset[1] and not (streams or self._taken or brought):
             return None
         streams |= self._absent

@@ -20,13 +20,26 @@ from eventstore.envelope import Priority
 _NORMAL = Priority.NORMAL
 
 
+class Ahead:
+    """Events in the order in which they were read, and the one of them that is in somebody's hands. All have one
+    priority, and while there are any no stream has a lane."""
+
+    __slots__ = ("alone", "events", "priority")
+
+    def __init__(self) -> None:
+        self.alone: Delivery | None = None
+        self.events: deque[Delivery] = deque()
+        self.priority = _NORMAL
+
+    def __len__(self) -> int:
+        return len(self.events) + (self.alone is not None)
+
+
 class Lanes:
     """Of the streams that are not detached."""
 
     def __init__(self) -> None:
-        self._ahead: deque[Delivery] = deque()
-        self._alone: Delivery | None = None  # in somebody's hands, taken from there. While there is one, or some are
-        self._ahead_priority = _NORMAL  # ahead, which all have this priority, no stream has a lane
+        self.ahead = Ahead()
         self._turns: Turns[Delivery] = Turns()
         self._following: dict[str, deque[Delivery] | None] = {}  # None: nothing yet, and no deque made for it
         self._unfinished: dict[int, str] = {}  # by position, in this order
@@ -35,37 +48,34 @@ class Lanes:
         self.weights = Weights()
 
     def __len__(self) -> int:
-        return len(self._unfinished) + len(self._ahead) + (self._alone is not None)
+        return len(self._unfinished) + len(self.ahead)
 
     def __contains__(self, stream: str) -> bool:
-        if stream in self._following or (self._alone is not None and self._alone.stream == stream):
+        alone = self.ahead.alone
+        if stream in self._following or (alone is not None and alone.stream == stream):
             return True
-        return any(event.stream == stream for event in self._ahead)
+        return any(event.stream == stream for event in self.ahead.events)
 
     @property
     def has_priorities(self) -> bool:
         """Whether any lane has an event of another class than NORMAL."""
-        return bool(self._counts) or (self._ahead_priority is not _NORMAL and self._has_none)
+        return bool(self._counts) or (self.ahead.priority is not _NORMAL and len(self.ahead) > 0)
 
     @property
     def has_urgent(self) -> bool:
         """Whether a lane above NORMAL waits for its turn."""
-        return self._turns.has_urgent or (self._ahead_priority.urgent and bool(self._ahead))
-
-    @property
-    def _has_none(self) -> bool:
-        """Whether there are events, and no lanes."""
-        return self._alone is not None or bool(self._ahead)
+        return self._turns.has_urgent or (self.ahead.priority.urgent and bool(self.ahead.events))
 
     def feed(self, events: Sequence[Delivery]) -> None:
         """What was read behind all others."""
         if not events:
             return
         if not self._following:
-            priority = self._ahead_priority if self._has_none else events[0].metadata.priority
+            ahead = self.ahead
+            priority = ahead.priority if ahead else events[0].metadata.priority
             if not [1 for event in events if event.metadata.priority is not priority]:
-                self._ahead_priority = priority
-                self._ahead.extend(events)
+                ahead.priority = priority
+                ahead.events.extend(events)
                 return
         self._lay_out()
         for event in events:
@@ -81,16 +91,17 @@ class Lanes:
     def take(self) -> Delivery | None:
         """The next event that may be handled; its lane then stands still until it is finished, put back or taken
         out."""
-        if self._ahead:
-            if self._alone is None:
-                self._alone = event = self._ahead.popleft()
+        ahead = self.ahead
+        if ahead.events:
+            if ahead.alone is None:
+                ahead.alone = event = ahead.events.popleft()
                 return event
             self._lay_out()
         return self._turns.pop()
 
     def finish(self, event: Delivery) -> None:
-        if event is self._alone:
-            self._alone = None
+        if event is self.ahead.alone:
+            self.ahead.alone = None
             return
         del self._unfinished[event.position]
         if self.weights.bytes:
@@ -139,10 +150,10 @@ class Lanes:
 
     def finished_up_to(self, read_up_to: int) -> int:
         """The highest position with nothing unfinished at or below it."""
-        if self._alone is not None:
-            return self._alone.position - 1
-        if self._ahead:
-            return self._ahead[0].position - 1
+        if self.ahead.alone is not None:
+            return self.ahead.alone.position - 1
+        if self.ahead.events:
+            return self.ahead.events[0].position - 1
         if not self._unfinished:
             return read_up_to
         if not self._in_order:
@@ -152,13 +163,14 @@ class Lanes:
 
     def _lay_out(self) -> None:
         """What is ahead gets lanes."""
-        alone, self._alone = self._alone, None
-        ahead, self._ahead = self._ahead, deque()
-        if alone is not None:
-            self._add(alone)
-            self._turns.remove(alone.stream)
-        for event in ahead:
+        ahead = self.ahead
+        if ahead.alone is not None:
+            self._add(ahead.alone)
+            self._turns.remove(ahead.alone.stream)
+        for event in ahead.events:
             self._add(event)
+        ahead.alone = None
+        ahead.events.clear()
 
     def _add(self, event: Delivery) -> None:
         stream = event.stream

@@ -89,7 +89,10 @@ class Owned:
         self._on_ready, self._on_out = on_ready, on_out
         self._on_refused, self._on_parked = on_refused, on_parked
         self._held_back = None if replay_pace is None else HeldBack(holder, replay_pace)
+        self._take = holder.take if self._held_back is None else self._held_back.take
         self._finished = asyncio.Event()  # something may be committed
+        self.is_told = False
+        """Whether it is set: who finishes events asks that for each."""
         self._tell_again_at = 0.0
         self._idle = asyncio.Event()  # nothing is in hands, and nothing waits to be committed
         self._scope = anyio.CancelScope()
@@ -155,22 +158,37 @@ class Owned:
         lease = self.lease
         if self.draining or lease.paused or self.lost is not None or (now() >= lease.until and not self.is_alive):
             return None
-        source = self.holder if self._held_back is None else self._held_back
-        while (event := source.take(self._server_ms)) is None:
-            if self._held_back or not self.reading.unpack():
+        while (event := self._take(self._server_ms)) is None:
+            if self._held_back or not self.unpack():
                 self.reading.turn_over()
                 if self.holder.has_passed_over:
                     self._note_passed_over()
                 return None
-            self._finished.set()  # nobody may want what was unpacked
         if self.holder.has_passed_over:
             self._note_passed_over()
         self.in_hands += 1
         return event
 
+    def unpack(self) -> bool:
+        """Brings the next of what was read into the window. False if there is nothing."""
+        if not self.reading.unpack():
+            return False
+        self.tell()  # nobody may want what was unpacked
+        return True
+
+    def tell(self) -> None:
+        """Something may be committed."""
+        self.is_told = True
+        self._finished.set()
+
     def _note_passed_over(self) -> None:
         self.holder.has_passed_over = False
-        self._finished.set()
+        self.tell()
+
+    @property
+    def holds_replays_back(self) -> bool:
+        """Whether replays have a pace of their own."""
+        return self._held_back is not None
 
     @property
     def holds_back(self) -> bool:
@@ -183,7 +201,7 @@ class Owned:
             if self.first_failed_us:
                 self.first_failed_us.pop(event.stream, None)
             self.holder.succeeded(event, out, effects)
-            self._finished.set()
+            self.tell()
 
     def _server_ms(self) -> int:
         return self.lease.server_ms
@@ -260,6 +278,7 @@ class Owned:
         while True:
             await self._finished.wait()
             self._finished.clear()
+            self.is_told = False
             self.reading.turn_over()
             self.holder.obey()
             while call := self.holder.prepare():

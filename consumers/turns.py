@@ -24,6 +24,8 @@ class Turns(Generic[T]):
         self._queues: tuple[OrderedDict[str, T], ...] = tuple(OrderedDict() for _ in WEIGHTS)
         self._normal = self._queues[NORMAL]
         self._credit = [0] * len(WEIGHTS)
+        self.count = 0
+        """How many wait."""
         self._others = 0  # in other classes than NORMAL: while there are none, choosing costs nothing
 
     @property
@@ -34,12 +36,16 @@ class Turns(Generic[T]):
     def add(self, stream: str, thing: T, of_class: int = NORMAL) -> None:
         """Behind all others of its class. It waits nowhere yet."""
         self._queues[of_class][stream] = thing
+        self.count += 1
         self._others += of_class != NORMAL
 
     def pop(self) -> T | None:
         """The next; None if there is nothing."""
+        if not self.count:
+            return None
+        self.count -= 1
         if not self._others:
-            return self._normal.popitem(last=False)[1] if self._normal else None
+            return self._normal.popitem(last=False)[1]
         ready = [i for i, queue in enumerate(self._queues) if queue]
         chosen = ready[0] if len(ready) == 1 else self._chosen(ready)
         self._others -= chosen != NORMAL
@@ -57,6 +63,7 @@ class Turns(Generic[T]):
         """If it waits, it does no longer."""
         for of_class, queue in enumerate(self._queues):
             if (thing := queue.pop(stream, None)) is not None:
+                self.count -= 1
                 self._others -= of_class != NORMAL
                 return thing
         return None

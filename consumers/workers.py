@@ -6,23 +6,24 @@ callback that wakes the next one, and so on: never more of them are awake than t
 """
 
 import asyncio
-import time
 from collections import deque
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 
 from consumers.breaker import Breaker
-from consumers.deliveries import Delivery
+from consumers.deliveries import Delivery, Undecodable
 from consumers.errors import CommitRefused
-from consumers.handle import Handling
-from consumers.lease import Renewals
+from consumers.handle import Handling, Made
+from consumers.in_order import in_order
+from consumers.lease import Renewals, now
 from consumers.outcome import NOTHING, UNCALLED, Failed, Outcome
 from consumers.owned import Owned
 from consumers.pace import Pace
-from consumers.slots import Interrupted, Slot
+from consumers.slots import NEVER, Interrupted, Slot
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -44,12 +45,13 @@ logger = structlog.get_logger(__name__)
 class _Hands:
     """What one worker is doing."""
 
-    __slots__ = ("began_at", "event", "owned", "slot")
+    __slots__ = ("began_at", "event", "made", "owned", "slot")
 
     def __init__(self) -> None:
         self.slot = Slot()
         self.owned: Owned | None = None
         self.event: Delivery | None = None
+        self.made: Made | None = None
         self.began_at = 0.0
 
 
@@ -57,7 +59,7 @@ class Workers:
     """Made for one member."""
 
     def __init__(self, handling: Handling, renewals: Renewals, pace: Pace | None = None) -> None:
-        self.breaker = Breaker(handling.consumer.name, time.monotonic)
+        self.breaker = Breaker(handling.consumer.name, monotonic)
         self._pace = pace
         self._pacing = anyio.Lock()
         """One asks at a time: many who ask for nothing, and give their turns back, would all have the next one."""
@@ -104,28 +106,28 @@ class Workers:
 
     def longest_in_hands(self, owned: Owned) -> float:
         """For how many seconds the event of a partition that has been handled for longest has been."""
-        now = time.monotonic()
-        return max((now - hands.began_at for hands in self._hands if hands.owned is owned), default=0.0)
+        at = monotonic()
+        return max((at - hands.began_at for hands in self._hands if hands.owned is owned), default=0.0)
 
     def watch(self) -> None:
         """Ends attempts that are over their time, and lets the rest of a partition go on without a slow stream. A
         thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""
-        now = time.monotonic()
+        at = monotonic()
         for hands in self._hands:
             owned, event = hands.owned, hands.event
             if owned is None or event is None:
                 continue
-            if hands.slot.overdue(now) and now - hands.slot.late_since > self._renewals.lease_seconds:
+            if hands.slot.overdue(at) and at - hands.slot.late_since > self._renewals.lease_seconds:
                 owned.lose("a handler has not ended long after its time")
-            elif now - hands.began_at > SLOW_SECONDS:
+            elif at - hands.began_at > SLOW_SECONDS:
                 owned.detach(event)
 
     @property
     def are_stuck(self) -> bool:
         """Whether none of them is left: each has a handler that neither ends nor heeds that it was cancelled."""
-        longest, now = self._renewals.lease_seconds, time.monotonic()
+        longest, at = self._renewals.lease_seconds, monotonic()
         return bool(self._hands) and all(
-            hands.owned is not None and 0 < hands.slot.late_since < now - longest for hands in self._hands
+            hands.owned is not None and 0 < hands.slot.late_since < at - longest for hands in self._hands
         )
 
     # ---- in each worker ----
@@ -136,19 +138,56 @@ class Workers:
         loop_at = 0.0
         while True:
             owned = await self._next()
-            turn_ends_at = time.monotonic() + TURN_SECONDS
-            while (event := await self._paced(owned) if self._pace else self._take(owned)) is not None:
-                await self._handle(hands, owned, event)
-                if hands.began_at >= loop_at:
+            turn_ends_at = now() + TURN_SECONDS
+            while await self._handle_some(hands, owned, loop_at):
+                if (at := now()) >= loop_at:
                     owned.reading.turn_over()
                     await asyncio.sleep(0)
-                    loop_at = time.monotonic() + LOOP_SECONDS  # from now: the loop may have taken long
-                if (hands.began_at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
+                    loop_at = now() + LOOP_SECONDS  # from now: the loop may have taken long
+                if (at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
                     break
             else:
                 self._is_ready.discard(owned)
                 with suppress(ValueError):
                     self._ready.remove(owned)
+
+    async def _handle_some(self, hands: _Hands, owned: Owned, until: float) -> bool:
+        """Handles one event, or many until then. False if none may be."""
+        event: Delivery | None = None
+        if self._pace is None and not self.breaker.is_open:
+            event = await self._handle_in_order(hands, owned, until)
+        if event is None:
+            event = await self._paced(owned) if self._pace else self._take(owned)
+        if event is None:
+            return False
+        await self._handle(hands, owned, event)
+        return True
+
+    async def _handle_in_order(self, hands: _Hands, owned: Owned, until: float) -> Delivery | None:
+        """Handles events with nothing around the call of the handler, for as long as that is all there is to do.
+        Returns the event that needs more, if one does; then `hands.made` is what came of its first call, if that was
+        made."""
+        slot, breaker, refused = hands.slot, self.breaker, self._refused
+        plans, every = self._handling.plans, self._handling.every
+        hands.owned = owned
+        for event in in_order(owned, until):
+            plan = plans.get(event.type, every)
+            if plan is None or not plan.is_plain or isinstance(event, Undecodable):
+                return event
+            hands.event, hands.began_at = event, monotonic()
+            slot.deadline = hands.began_at + plan.timeout_seconds
+            try:
+                returned = await plan.call(event if plan.takes_envelope else event.data)
+            except BaseException as raised:  # noqa: BLE001 - who handles the rest of it judges
+                hands.made = Made(raised=raised)
+                return event
+            if returned is not None or slot.disturbed or breaker.failures or refused:
+                hands.made = Made(returned)
+                return event
+            slot.deadline = NEVER
+            breaker.succeeded_at = hands.began_at
+        hands.owned = hands.event = None
+        return None
 
     def _take(self, owned: Owned) -> Delivery | None:
         if not self.breaker.is_open:
@@ -207,7 +246,9 @@ class Workers:
                 return
 
     async def _handle(self, hands: _Hands, owned: Owned, event: Delivery) -> None:
-        hands.owned, hands.event, hands.began_at = owned, event, time.monotonic()
+        made, hands.made = hands.made, None
+        if made is None:
+            hands.owned, hands.event, hands.began_at = owned, event, monotonic()
         holder = owned.holder
         replaying = holder.is_replay(event)
         try:
@@ -219,6 +260,7 @@ class Workers:
                 owned.lease.token.term,
                 holder.job if replaying else "",
                 owned.first_failed_us.get(event.stream, 0) if owned.first_failed_us else 0,
+                made,
             )
         except BaseException as raised:
             self.breaker.given_up()
@@ -232,7 +274,7 @@ class Workers:
             else:
                 self._tell(owned, event, outcome)
         finally:
-            hands.owned = None
+            hands.owned = hands.event = None
 
     def _tell(self, owned: Owned, event: Delivery, outcome: Outcome) -> None:
         if (error := self._refused.pop(event.id, None)) is not None and not isinstance(outcome, Failed):

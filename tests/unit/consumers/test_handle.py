@@ -13,7 +13,7 @@ from consumers.consumer import consumer
 from consumers.context import Context, To
 from consumers.deliveries import Undecodable
 from consumers.errors import InvalidConsumer
-from consumers.outcome import NOTHING, Failed
+from consumers.outcome import NOTHING, UNCALLED, Failed
 from consumers.retry import DEFAULT, Fixed, Immediate, Park
 from consumers.slots import Slot
 from consumers.state import Effect
@@ -65,8 +65,8 @@ async def test_each_type_has_its_handler_and_others_are_passed_over() -> None:
         seen.append(("ship", event))
 
     both = handling(charge)
-    for data in (OrderShipped(), OrderPaid(), OrderPlaced()):
-        assert await both.handle(Slot(), recorded(data)) is NOTHING
+    for data, outcome in ((OrderShipped(), NOTHING), (OrderPaid(), UNCALLED), (OrderPlaced(), NOTHING)):
+        assert await both.handle(Slot(), recorded(data)) is outcome
     assert seen == [("ship", OrderShipped()), ("charge", OrderPlaced())]
     assert both.types == frozenset({"OrderPlaced", "Shipped"})
 
@@ -278,7 +278,7 @@ async def test_an_undecodable_event_of_a_type_that_nobody_handles_is_passed_over
     @consumer("charge")
     async def charge(event: OrderPlaced) -> None: ...
 
-    assert await handling(charge).handle(Slot(), undecodable("OrderPaid")) is NOTHING
+    assert await handling(charge).handle(Slot(), undecodable("OrderPaid")) is UNCALLED
 
 
 def undecodable(kind: str) -> Undecodable:
@@ -308,7 +308,7 @@ async def test_a_replay_drops_what_the_handler_brings_unless_it_says_otherwise()
     assert await handled(drop, OrderPlaced(), replaying=True) is NOTHING
     emitted = await succeeded(emit, OrderPaid(), replaying=True, job="job-1")
     assert (len(emitted.effects), emitted.returned) == (1, (To("order-1", OrderShipped()),))
-    assert await handled(skip, OrderShipped(), replaying=True) is NOTHING
+    assert await handled(skip, OrderShipped(), replaying=True) is UNCALLED
     assert calls == ["drop", "emit"]
     assert (await succeeded(drop, OrderPlaced())).effects != ()
     await handled(skip, OrderShipped())
