@@ -1,19 +1,18 @@
-"""Given events, when a consumer handles them, then events and effects follow: tested without a server.
+"""Given events, when a consumer handles them, then events and effects follow: tested without a server. Sagas too.
 
     given(OrderPlaced(total=99)).handle(charge).then(PaymentTaken(99))
     given(OrderPlaced(total=0)).handle(charge, resources=[Resource(Bank, Broke())]).then_raises(Declined)
     given(OrderPlaced(total=99)).handle(totals).then_effects(("HINCRBY", "orders", "count", 1))
+    given(OrderPlaced("1")).saga(payment).when(Paid("1")).then(commands=[To("shop-1", Ship())], status="completed")
 
 Each event is handled once, in the order given, until a handler raises: retries are the business of policies, which are
 plain functions. Events pass through JSON and returned ones are encoded as for an append, so what could not be stored
 fails the test.
 """
 
-import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,8 +24,11 @@ from consumers.context import To
 from consumers.errors import InvalidConsumer
 from consumers.handle import Handling
 from consumers.keys import effect_key
+from consumers.loops import run_apart
 from consumers.outcome import Succeeded
 from consumers.resources import Resource, checked_resources, opened
+from consumers.sagas.saga import Saga
+from consumers.sagas.testing import Scenario, scenario
 from consumers.slots import Slot
 from eventstore.arguments import may_be, told
 from eventstore.envelope import Metadata, NewEvent, RecordedEvent
@@ -38,7 +40,6 @@ from eventstore.names import stream_name
 from eventstore.partitions import partition_of
 from infrastructure.settings import LogSettings
 
-T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 _LOOK_SECONDS = 0.02
 
@@ -64,7 +65,12 @@ class Given(Struct, frozen=True):
                 f"{told(consumer)} is no consumer", field="consumer", remedy="what @consumer(name) has made"
             )
         needed = checked_resources(resources, consumer.handlers)
-        return _run(partial(_handled, self, consumer, needed, attempt, replaying))
+        return run_apart(partial(_handled, self, consumer, needed, attempt, replaying))
+
+    def saga(self, saga: Saga, *, resources: Iterable[Resource] = ()) -> Scenario:
+        """A scenario of sagas of this type, to which these events are brought first: see there for what follows. Raises
+        InvalidConsumer for what is no saga, and for a resource that its actions want and that is missing."""
+        return scenario(self.events, self.stream, saga, resources)
 
 
 class Handled(Struct, frozen=True):
@@ -208,13 +214,3 @@ def _shown(expected: object, cause_stream: str, to: To) -> object:
 def _effects(consumer: Consumer, event: RecordedEvent, done: Succeeded) -> Iterable[tuple[Any, ...]]:
     prefix = effect_key(_KEYS, consumer.name, event.partition, "")
     return [(each.command, each.key.removeprefix(prefix), *each.args) for each in done.effects]
-
-
-def _run(call: Callable[[], Awaitable[T]]) -> T:
-    """In a thread of its own where an event loop runs already, which then waits for it."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return anyio.run(call)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(anyio.run, call).result()

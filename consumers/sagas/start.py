@@ -46,9 +46,31 @@ async def start(
     the saga does the rest: `run(store, [saga])`. Raises SagaConflict if it was started with other data; InvalidRequest;
     what an append raises."""
     _check(saga, saga_id, data)
+    about = Metadata() if cause is None else cause.metadata
+    return await begin(
+        Instances(Stored(store), saga),
+        saga_id,
+        data,
+        correlation_id=correlation_id or about.correlation_id,
+        traceparent=traceparent or about.traceparent,
+        cause=cause,
+    )
+
+
+async def begin(
+    instances: Instances,
+    saga_id: str,
+    data: Struct,
+    *,
+    correlation_id: str | None = None,
+    traceparent: str | None = None,
+    cause: RecordedEvent | None = None,
+) -> Begun:
+    """Wherever the sagas are."""
+    saga = instances.saga
+    _check(saga, saga_id, data)
     stream = stream_name(stream_of(saga.name, saga_id))
     given = as_builtins(data)
-    instances = Instances(Stored(store), saga)
     instances.assume_new(stream)
     is_new = False
 
@@ -61,14 +83,8 @@ async def start(
             raise SagaConflict(stream)
         return ()
 
-    about = Metadata() if cause is None else cause.metadata
     state = await instances.change(
-        stream,
-        inputs,
-        at_least=0,
-        cause=cause,
-        correlation_id=correlation_id or about.correlation_id,
-        traceparent=traceparent or about.traceparent,
+        stream, inputs, at_least=0, cause=cause, correlation_id=correlation_id, traceparent=traceparent
     )
     return Begun(stream, saga_id, state.status, state.saga_version, is_new)
 
