@@ -13,6 +13,7 @@ __all__ = [
     "GroupNotFound",
     "InvalidConsumer",
     "InvalidRequest",
+    "LackedHere",
     "OrderUnanswered",
     "PlanChanged",
     "ReplayNotFound",
@@ -27,6 +28,13 @@ class InvalidConsumer(EventStoreError):
     """A consumer is defined in a way that cannot work: the message names the handler and what to change."""
 
     code = "bad-request"
+
+
+class LackedHere(EventStoreError):
+    """This worker lacks what the event needs, and another one has it, or a later version of this one. The stream waits
+    as its policy says; it counts neither as an attempt nor as a failure that opens the breaker."""
+
+    code = "wrong-state"
 
 
 class GroupNotFound(EventStoreError):

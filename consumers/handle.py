@@ -26,6 +26,7 @@ from msgspec import Struct
 from consumers.consumer import Consumer
 from consumers.context import Context
 from consumers.deliveries import Undecodable
+from consumers.errors import LackedHere
 from consumers.failure import Failure, cause_of, place_of, told
 from consumers.handlers import Handler
 from consumers.keys import effect_key
@@ -162,7 +163,8 @@ class Handling:
                 error = cause_of(slot.settle(raised, plan.late))
             delay = self.consumer.rules.policy_for(error).delay(attempts + calls, self._chance())
             if delay != 0:
-                return self._failed(plan.handler.file, event, error, calls, delay, first_failed_us)
+                counted = 0 if isinstance(error, LackedHere) else calls
+                return self._failed(plan.handler.file, event, error, counted, delay, first_failed_us)
             await self.turn()
             if slot.disturbed:
                 raise slot.settle(Interrupted(), plan.late)

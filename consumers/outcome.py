@@ -18,7 +18,8 @@ class Succeeded(Struct, frozen=True):
 
 class Failed(Struct, frozen=True):
     """The handler was called `calls` times and has failed by `failure` at last. It is due again after `delay_seconds`;
-    None: the stream is parked."""
+    None: the stream is parked. Of no call it says nothing about the world: the event does not decode, or this worker
+    lacks something."""
 
     failure: Failure
     calls: int

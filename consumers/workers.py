@@ -285,7 +285,7 @@ class Workers:
         elif not isinstance(outcome, Failed):
             self.breaker.succeeded()
             owned.succeeded(event, outcome.out, outcome.effects)
-        elif outcome.calls == 0:  # it does not decode, which tells neither of an outage nor of the end of one
+        elif outcome.calls == 0:  # which tells neither of an outage nor of the end of one
             self.breaker.given_up()
             owned.failed(event, outcome)
         elif self.breaker.failed(event.stream, outcome.failure):

@@ -1,6 +1,6 @@
 """Errors of sagas that a caller may catch."""
 
-from eventstore.errors import EventStoreError
+from consumers.errors import EventStoreError, LackedHere
 
 
 class SagaNotFound(EventStoreError):
@@ -38,10 +38,8 @@ class SagaState(EventStoreError):
         super().__init__(detail, field="saga", remedy=remedy, facts={"saga": stream})
 
 
-class UnknownSagaVersion(EventStoreError):
+class UnknownSagaVersion(LackedHere):
     """A saga was started under a version of its definition that this process does not have."""
-
-    code = "wrong-state"
 
     def __init__(self, saga: str, versions: dict[int, int]) -> None:
         self.saga, self.versions = saga, versions

@@ -9,7 +9,7 @@ from typing import Any
 
 from consumers.consumer import Consumer, group
 from consumers.handlers import Handler
-from consumers.retry import Exponential
+from consumers.retry import Exponential, Fixed, Policy
 from consumers.sagas import facts
 from consumers.sagas.attempts import THREAD_SECONDS, Actions
 from consumers.sagas.errors import UnknownSagaVersion
@@ -26,9 +26,10 @@ from infrastructure.tasks import Spawn
 APPEND_SECONDS = 30.0
 """For the appends of one handling, beyond the time of its actions."""
 _AGAIN = Exponential(first="200ms", cap="10s", attempts=1_000_000)
-_NOT_ITS_FAULT = dict.fromkeys(
-    (Unavailable, OutcomeUnknown, Overloaded, DurabilityNotReached, UnknownSagaVersion), _AGAIN
-)
+_NOT_ITS_FAULT: dict[type[Exception], Policy] = {
+    **dict.fromkeys((Unavailable, OutcomeUnknown, Overloaded, DurabilityNotReached), _AGAIN),
+    UnknownSagaVersion: Fixed("2s", attempts=1_000_000, immediate=1),
+}
 
 
 def route_group(saga: str) -> str:

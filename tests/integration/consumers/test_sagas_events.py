@@ -7,7 +7,20 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers import CancelTimer, Compensate, Complete, Immediate, Saga, StepContext, Timer, To, Undo, on, start
+from consumers import (
+    CancelTimer,
+    Compensate,
+    Complete,
+    Immediate,
+    Saga,
+    StepContext,
+    Timer,
+    To,
+    Undo,
+    on,
+    schedule,
+    start,
+)
 from consumers.verify import check_groups
 from eventstore import EventStore, Metadata
 from eventstore.verify import CHECKS, verify
@@ -194,14 +207,10 @@ async def test_of_an_answer_and_its_timeout_the_first_in_the_stream_decides(stor
     saga = payment()
     ids = [f"{n}" for n in range(60)]
 
-    async def pay(saga_id: str, after: float) -> None:
-        await anyio.sleep(after)
-        await store.append("payments", [Paid([saga_id])])
-
-    async with running(store, saga), anyio.create_task_group() as tasks:
+    async with running(store, saga):
         for n, saga_id in enumerate(ids):
             await store.append(f"order-{saga_id}", [Placed(saga_id, 30)])
-            tasks.start_soon(pay, saga_id, 0.23 + 0.001 * (n % 40))
+            await schedule(store, "payments", Paid([saga_id]), after=0.23 + 0.001 * (n % 40))
         async for _ in tries():
             found = await listed(store, saga)
             if len(found.get("completed", [])) + len(found.get("compensated", [])) == len(ids):
