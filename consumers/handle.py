@@ -101,10 +101,11 @@ class Handling:
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
         chance: Callable[[], float] = random.random,
+        context: Callable[..., Context] = Context,
     ) -> None:
         self.consumer = consumer
         self._home, self._member, self._now_us, self._chance = home, member, now_us, chance
-        self._hooks = consumer.hooks
+        self._hooks, self._context = consumer.hooks, context
         self._threads = Threads()
         self._prefixes = [effect_key(home.keys, consumer.name, p, "") for p in range(home.partitions)]
         self.turn: Callable[[], Awaitable[object]] = anyio.lowlevel.checkpoint
@@ -193,7 +194,7 @@ class Handling:
         self, slot: Slot, plan: Plan, event: RecordedEvent, number: int, replaying: bool, term: int, job: str
     ) -> Succeeded:
         prefix = self._prefixes[event.partition]
-        ctx = Context(event, self.consumer.name, number, replaying, NEVER, term, prefix)
+        ctx = self._context(event, self.consumer.name, number, replaying, NEVER, term, prefix)
         await self._tell(slot, self._hooks.start, event, ctx)
         begun = monotonic()
         slot.deadline = ctx.deadline = begun + plan.timeout_seconds

@@ -11,29 +11,19 @@ its work is noticed by nobody.
 from collections.abc import Iterable, Sequence
 
 import anyio
-from msgspec.structs import replace
 
 from consumers.consumer import Consumer
-from consumers.creation import ensure_group
-from consumers.deliveries import Deliveries
-from consumers.handle import Handling
-from consumers.lease import LEASE_SECONDS, Lease, Renewals, renewals
-from consumers.member import Member
-from consumers.membership import new_member
-from consumers.pace import Pace
-from consumers.relay import Relay, relaying
-from consumers.replay.watch import look_after
+from consumers.lease import LEASE_SECONDS, renewals
+from consumers.relay import relaying
 from consumers.resources import Resource, opened
-from consumers.runnable import Runnable, checked
+from consumers.runnable import Runnable, RunsItself, called_by, checked
 from consumers.sagas.groups import groups_of
 from consumers.sagas.known import refuse_unknown_versions
 from consumers.sagas.saga import Saga
 from consumers.timers.timekeeper import keeping_time
-from consumers.workers import Workers
+from consumers.worker import Worker
 from eventstore.arguments import must_be
-from eventstore.log import Log
 from eventstore.store import EventStore
-from infrastructure.patience import replies
 from infrastructure.tasks import owned_tasks, plain_errors
 
 
@@ -62,55 +52,31 @@ async def run(
             if isinstance(value, Saga):
                 await refuse_unknown_versions(store.log, value)
                 groups += groups_of(store, value, values, spawn)
-            else:
+            elif isinstance(value, Consumer):
                 groups.append(value)
-        await _run(store, groups, values, stop or anyio.Event(), lease_seconds)
+        longest = max(
+            (each.timeout_seconds for value in (*runnable, *groups) for each in called_by(value)), default=0.0
+        )
+        worker = Worker(store, values, stop or anyio.Event())
+        async with (
+            renewals(
+                store.log.redis.settings,
+                worker.changed,
+                lease_seconds=lease_seconds,
+                hung_after_seconds=longest + lease_seconds,
+            ) as running,
+            relaying(store.log) as relay,
+            keeping_time(store.log, lease_seconds=lease_seconds),
+        ):
+            worker.share(running, relay)
+            await _run(worker, groups, [each for each in runnable if isinstance(each, RunsItself)])
 
 
-async def _run(
-    store: EventStore, groups: Sequence[Consumer], values: dict[object, object], stop: anyio.Event, lease_seconds: float
-) -> None:
-    longest = max(handler.timeout_seconds for group in groups for handler in group.handlers)
-    members: dict[str, Member] = {}
-
-    def changed(lease: Lease) -> None:
-        if lease.keys.group in members:
-            members[lease.keys.group].changed(lease)
-
-    async with (
-        renewals(
-            store.log.redis.settings, changed, lease_seconds=lease_seconds, hung_after_seconds=longest + lease_seconds
-        ) as running,
-        relaying(store.log) as relay,
-        keeping_time(store.log, lease_seconds=lease_seconds),
-    ):
-        for group in groups:
-            members[group.name] = await _member(store.log, group, values, running, relay)
-        with plain_errors():
-            async with anyio.create_task_group() as tasks:
-                for member in members.values():
-                    tasks.start_soon(_handle, store, member, stop)
-
-
-async def _handle(store: EventStore, member: Member, stop: anyio.Event) -> None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look_after, store, member)
-        await member.run(stop)
-        tasks.cancel_scope.cancel()
-
-
-async def _member(
-    log: Log, consumer: Consumer, values: dict[object, object], running: Renewals, relay: Relay
-) -> Member:
-    ((seconds, microseconds),) = await replies(log.redis, log.keys.head(0), ("TIME",))
-    info = replace(
-        new_member(int(seconds) * 1_000_000 + int(microseconds)),
-        handlers={handler.name: handler.on_replay for handler in consumer.handlers},
-        rate=None if consumer.rate is None else consumer.rate.calls / consumer.rate.per_seconds,
-    )
-    handling = Handling(consumer, log, values, info.id)
-    await ensure_group(log, consumer.name, consumer.start)
-    deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)
-    pace = None if consumer.rate is None else Pace(consumer.rate, lambda: member.share)
-    member = Member(log, consumer, info, deliveries, Workers(handling, running, pace), running, relay.notify)
-    return member
+async def _run(worker: Worker, groups: Sequence[Consumer], others: Sequence[RunsItself]) -> None:
+    members = [await worker.member(group) for group in groups]
+    with plain_errors():
+        async with anyio.create_task_group() as tasks:
+            for member in members:
+                tasks.start_soon(worker.run_member, member, worker.stop)
+            for other in others:
+                tasks.start_soon(other.run_in, worker)

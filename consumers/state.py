@@ -12,7 +12,7 @@ position is not above the offset.
 
 import enum
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -86,11 +86,12 @@ class Outgoing(Struct, frozen=True):
 
 
 class Effect(Struct, frozen=True):
-    """A command on a key of the partition's slot, which the commit runs when it finishes the event."""
+    """A command on a key of the partition's slot, which the commit runs when it finishes the event. Of a projection whose
+    truth lies elsewhere: a change of its rows, and `key` the table."""
 
     command: str
     key: str
-    args: tuple[str | bytes | int | float, ...] = ()
+    args: tuple[Any, ...] = ()
 
 
 class Stored(Struct, frozen=True):
