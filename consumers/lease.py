@@ -18,7 +18,7 @@ main loop beats, and if it has not for longer than any attempt may take, the thr
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
@@ -30,7 +30,7 @@ from consumers.errors import Stale
 from consumers.keys import GroupKeys
 from consumers.lease_calls import Renewed, renew_all
 from consumers.state import Token
-from eventstore.errors import EventStoreError, Unavailable
+from eventstore.errors import Unavailable
 from infrastructure.connect import Redis, connect
 from infrastructure.tasks import to_the_end
 
@@ -150,7 +150,8 @@ class Renewals:
         self._settings, self._on_change = settings, on_change
         self._beaten_at = now()
         self._is_hung = False
-        self._leases: set[Lease] = set()  # the thread's own
+        self._leases: set[Lease] = set()  # the thread's own, as the next one is
+        self._complained_of: set[Lease] = set()
         self._main, self._loop = asyncio.get_running_loop(), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._stopping, self._ended = asyncio.Event(), asyncio.Event()
@@ -174,7 +175,7 @@ class Renewals:
     def drop(self, lease: Lease) -> None:
         """Renews it no more, and tells no more of it. For one that is released, or is to lapse."""
         lease.is_dropped = True
-        self._tell_thread(self._leases.discard, lease)
+        self._tell_thread(self._drop, lease)
 
     def start(self) -> None:
         """For `renewals`."""
@@ -215,6 +216,10 @@ class Renewals:
         self._added_to_expire.set()
         self._added_to_renew.set()
 
+    def _drop(self, lease: Lease) -> None:
+        self._leases.discard(lease)
+        self._complained_of.discard(lease)
+
     async def _expire(self) -> None:
         """Loses each lease at its time. Apart from the renewing, which waits for servers."""
         while True:
@@ -229,7 +234,7 @@ class Renewals:
                 async with connect(self._settings) as redis:
                     await self._renew_by(redis)
             except Unavailable as error:
-                logger.warning("lease_thread_not_connected", error=str(error))
+                self._complain(self._leases, str(error))
             await anyio.sleep(self.lease_seconds / TRIES)
 
     async def _renew_by(self, redis: Redis) -> NoReturn:
@@ -284,24 +289,37 @@ class Renewals:
                 told = [(lease.keys, lease.token) for lease in leases]
                 answers = await renew_all(redis, told, round(self.lease_seconds * 1_000))
         except TimeoutError:
-            logger.warning("leases_not_renewed", leases=len(leases), error=f"no answer within {patience:.1f} s")
+            self._complain(leases, f"no answer within {patience:.1f} s")
             return
-        failed = [answer for answer in answers if isinstance(answer, EventStoreError) and not isinstance(answer, Stale)]
-        if failed:
-            logger.warning("leases_not_renewed", leases=len(failed), error=str(failed[0]))
+        failed, error = [], ""
         for lease, answer in zip(leases, answers, strict=True):
             if isinstance(answer, Stale):
                 self._lose(lease, answer.why)
             elif isinstance(answer, Renewed):
                 self._renewed(lease, asked_at, answer)
+            else:
+                failed.append(lease)
+                error = str(answer)
+        self._complain(failed, error)
+
+    def _complain(self, leases: Collection[Lease], error: str) -> None:
+        """Of leases that will soon be lost, once: another try follows in a moment, and most often succeeds."""
+        soon = now() + self.lease_seconds / 2
+        ending = {lease for lease in leases if lease.until < soon and not lease.is_dropped and lease.lost is None}
+        if ending and not self._complained_of:
+            seconds = round(min(lease.until for lease in ending) - now(), 1)
+            logger.warning("leases_not_renewed", leases=len(ending), lost_in_seconds=seconds, error=error)
+        self._complained_of |= ending
 
     def _renewed(self, lease: Lease, asked_at: float, answer: Renewed) -> None:
+        self._complained_of.discard(lease)
         lease.renewed(asked_at + self.lease_seconds, answer.now_ms)
         if lease.tell_paused(answer.paused, answer.now_ms):
             self._tell_main(self._tell_of, lease)
 
     def _lose(self, lease: Lease, why: str) -> None:
         lease.lose(why)
+        self._complained_of.discard(lease)
         if lease in self._leases:
             self._leases.discard(lease)
             self._tell_main(self._tell_of, lease)

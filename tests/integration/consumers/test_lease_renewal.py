@@ -168,6 +168,24 @@ async def test_renewals_go_on_when_their_connection_was_lost(store: EventStore, 
         assert lease.lost is None
 
 
+async def test_a_renewal_that_fails_is_told_only_when_half_of_the_time_is_gone_and_once() -> None:
+    async with redis_server() as server, open_store(server) as store:
+        with capture_logs() as logs:
+            async with renewing(store, seconds=3.0) as running:
+                lease, other = await held(store, running), await held(store, running, 1)
+                for _ in range(3):  # a moment is no matter
+                    before = lease.until
+                    server.admin("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                    await until(lambda: lease.until > before)  # noqa: B023 - awaited in the loop
+                assert logs == []
+                server.process.send_signal(signal.SIGSTOP)
+                await until(lambda: lease.lost is not None and other.lost is not None)
+                server.process.send_signal(signal.SIGCONT)
+        assert [each["event"] for each in logs] == ["leases_not_renewed"]
+        assert 0 < logs[0]["lost_in_seconds"] < 1.5
+        assert logs[0]["leases"] == 2
+
+
 async def test_a_restarted_server_has_another_epoch_and_ends_every_lease() -> None:
     told = Told()
     async with (
