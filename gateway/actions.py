@@ -1,18 +1,12 @@
-"""What the command line, HTTP and the console offer: one function an operation, in the JSON shapes of all three."""
+"""What the command line, HTTP and the console offer of the log: one function an operation, in the JSON shapes of all
+three. Groups, letters, replays and timers have files of their own beside this one, which load the consumers."""
 
-import getpass
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from consumers import groups, replay
-from consumers.groups import GroupPartitionShape, GroupShape, MemberShape, PausedShape
-from consumers.replay.plan import KIND as REPLAY
-from consumers.start import Start
-from consumers.verify import check_groups
 from eventstore import audit, jobs, transfer, wire
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent, StreamNotFound
@@ -27,85 +21,33 @@ from eventstore.subscribe import Subscription
 from eventstore.transfer import Imported, OnProgress
 from eventstore.verify import CHECKS, Finding, verify
 from eventstore.wire import ReceiptShape, rfc3339
-from gateway.letters import (
-    deal_with_letters,
-    discard_letters,
-    export_letters,
-    letter_page,
-    letter_stats,
-    list_letters,
-    plan_letters,
-    retry_letters,
-    show_letter,
-)
-from gateway.moments import parse_moment
 from gateway.overview import LogShape, PartitionShape, StreamShape, describe_log, streams
-from gateway.replays import (
-    ReplayShape,
-    cancel_replay,
-    list_replays,
-    plan_replay,
-    replay_request,
-    resume_replay,
-    show_replay,
-    start_replay,
-)
-from gateway.timers import CancelledShape, ScheduledShape, cancel_scheduled, list_scheduled, schedule
 from infrastructure.server import serve
 from infrastructure.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.timers import ScheduledShape
+
 __all__ = [
     "AuditShape",
-    "CancelledShape",
-    "GroupPartitionShape",
-    "GroupShape",
     "JobShape",
     "LogShape",
-    "MemberShape",
     "PartitionShape",
-    "PausedShape",
-    "ReplayShape",
-    "ScheduledShape",
     "StreamShape",
     "append",
     "audit_entries",
     "cancel_job",
-    "cancel_replay",
-    "cancel_scheduled",
     "check_log",
     "check_server",
-    "create_group",
-    "deal_with_letters",
-    "delete_group",
     "describe_log",
-    "discard_letters",
     "export_events",
-    "export_letters",
     "follow",
     "import_events",
-    "letter_page",
-    "letter_stats",
-    "list_groups",
     "list_jobs",
-    "list_letters",
-    "list_replays",
-    "list_scheduled",
-    "pause_group",
-    "plan_letters",
-    "plan_replay",
     "read_stream",
-    "replay_request",
-    "resume_group",
-    "resume_replay",
-    "retry_letters",
     "schedule_event",
-    "show_group",
     "show_job",
-    "show_letter",
-    "show_replay",
-    "start_replay",
     "streams",
-    "who_am_i",
 ]
 
 
@@ -152,10 +94,12 @@ async def append(
 
 async def schedule_event(
     store: EventStore, stream: str, event: NewEvent, *, at: str | None = None, after: str | None = None
-) -> ScheduledShape:
+) -> "ScheduledShape":
     """Appends an event later, checked now as `append` does."""
     if store.log.settings.strict_types:
         _check_known(store, event)
+    from gateway.timers import schedule
+
     return await schedule(store, stream, event, at=at, after=after)
 
 
@@ -234,8 +178,10 @@ async def show_job(store: EventStore, job_id: str) -> JobShape:
 async def cancel_job(store: EventStore, job_id: str, *, who: str, why: str | None) -> JobShape:
     """Asks a job to stop at its next safe point. A replay stops at once: its group is where it was."""
     job = await jobs.get_job(store, job_id)
-    if job.kind != REPLAY:
+    if job.kind != "replay":
         return _job_shape(await jobs.cancel(store, job_id, who, why))
+    from consumers import replay
+
     return _job_shape((await replay.cancel(store, job.id, who=who, why=why)).job)
 
 
@@ -258,41 +204,6 @@ def _job_shape(job: Job) -> JobShape:
     )
 
 
-async def list_groups(store: EventStore, *, limit: int | None) -> list[GroupShape]:
-    """The groups in order of their names."""
-    return await groups.list_groups(store, limit=limit)
-
-
-async def show_group(store: EventStore, group: str) -> GroupShape:
-    """Members, leases, lag and failures of a group. Raises GroupNotFound."""
-    return await groups.describe_group(store, group)
-
-
-async def create_group(store: EventStore, group: str, *, start: str, who: str, why: str | None) -> GroupShape:
-    """Makes a group that begins at `start`: earliest, latest, or a time. Raises WrongState if there is one."""
-    match start:
-        case "earliest" | "latest":
-            begin = Start(start)
-        case _:
-            begin = Start(None, parse_moment(start, field="from"))
-    return await groups.create_group(store, group, begin, who=who, why=why)
-
-
-async def delete_group(store: EventStore, group: str, *, force: bool, who: str, why: str | None) -> GroupShape:
-    """What it was. Raises GroupNotFound; WrongState if it has members, unless forced."""
-    return await groups.delete_group(store, group, who=who, why=why, force=force)
-
-
-async def pause_group(store: EventStore, group: str, *, who: str, why: str | None) -> GroupShape:
-    """Nothing of it is handled until it is resumed. Raises GroupNotFound."""
-    return await groups.pause_group(store, group, who=who, why=why)
-
-
-async def resume_group(store: EventStore, group: str, *, who: str, why: str | None) -> GroupShape:
-    """It goes on. Raises GroupNotFound."""
-    return await groups.resume_group(store, group, who=who, why=why)
-
-
 async def audit_entries(store: EventStore, *, limit: int | None) -> AsyncIterator[AuditShape]:
     """Who changed what and why, the newest first."""
     async for event in audit.entries(store, backwards=True, limit=limit):
@@ -310,6 +221,7 @@ async def audit_entries(store: EventStore, *, limit: int | None) -> AsyncIterato
 
 async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Finding]:
     """What contradicts the invariants; nothing if all is well."""
+    from consumers.verify import check_groups
 
     async def told(done: int, total: int) -> None:
         on_progress(done, total)
@@ -321,11 +233,3 @@ async def check_server(settings: Settings) -> list[Check]:
     """Whether the server is fit to keep a log, and for how long; also one that a start would refuse."""
     async with serve(settings) as redis:
         return [*await check(redis, settings), await check_growth(redis, settings)]
-
-
-def who_am_i() -> str:
-    """The person at the command line, as jobs and the audit stream name them."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"

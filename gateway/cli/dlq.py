@@ -112,14 +112,14 @@ async def list_(
     limit
         At most so many letters.
     """
-    from gateway import actions
+    from gateway import letters
 
     session = Session(flags)
     most = session.limit(positive(limit, field="--limit"))
     async with session.store(read_only=True) as store:
         wanted = most + 1 if most is not None and limit is None else most
-        letters = actions.list_letters(store, group, which.where(), retrying=retrying, limit=wanted)
-        shown, more = await print_letters(session, letters, most)
+        found = letters.list_letters(store, group, which.where(), retrying=retrying, limit=wanted)
+        shown, more = await print_letters(session, found, most)
     if more:
         session.note(f"{count(shown)} shown, there are more: --limit N, or eventstore dlq stats")
     if not shown and not session.json:
@@ -149,13 +149,13 @@ async def show(
     limit
         At most so many events, else 20.
     """
-    from gateway import actions
+    from gateway import letters
 
     session = Session(flags)
     group, streams = named(group, () if stream is None else (stream,))
     most = positive(limit, field="--limit") or 20
     async with session.store(read_only=True) as store:
-        found = await actions.show_letter(store, group, streams[0], from_version=from_version, limit=most)
+        found = await letters.show_letter(store, group, streams[0], from_version=from_version, limit=most)
     print_letter(session, found)
 
 
@@ -168,11 +168,11 @@ async def stats(group: Group = None, /, *, which: WhichLetters = ALL_LETTERS, fl
     group
         Only those of this group.
     """
-    from gateway import actions
+    from gateway import letters
 
     session = Session(flags)
     async with session.store(read_only=True) as store:
-        found = await actions.letter_stats(store, group, which.where())
+        found = await letters.letter_stats(store, group, which.where())
     print_stats(session, found)
 
 
@@ -197,14 +197,14 @@ async def export(
     out
         The file to write; else stdout.
     """
-    from gateway import actions
+    from gateway import letters
     from gateway.cli.export import opened
 
     session = Session(flags)
     written = 0
     with opened(out) as file:
         async with session.store(read_only=True) as store:
-            async for line in actions.export_letters(store, group, which.where(), retrying=retrying):
+            async for line in letters.export_letters(store, group, which.where(), retrying=retrying):
                 file.write(line)
                 written += 1
     if out is not None:

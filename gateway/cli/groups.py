@@ -12,7 +12,7 @@ from gateway.cli.names import group_names
 from gateway.moments import now_us, parse_moment, spell_duration
 
 if TYPE_CHECKING:
-    from gateway.actions import GroupShape
+    from gateway.groups import GroupShape
 
 NOTES = """\
 Without a GROUP it lists groups. LAG counts the events behind the offset, the
@@ -67,7 +67,7 @@ async def groups(
     limit
         At most so many groups.
     """
-    from gateway import actions
+    from gateway import groups
     from gateway.errors import BadRequest
 
     session = Session(flags)
@@ -78,7 +78,7 @@ async def groups(
         return
     most = session.limit(positive(limit, field="--limit"))
     async with session.store(read_only=True) as store:
-        found = await actions.list_groups(store, limit=most)
+        found = await groups.list_groups(store, limit=most)
     if session.json:
         for each in found:
             session.show_json(each)
@@ -97,11 +97,11 @@ async def show(group: Name, /, *, flags: TimeFlags = TIMED) -> None:
     group
         The group.
     """
-    from gateway import actions
+    from gateway import groups
 
     session = Session(flags)
     async with session.store(read_only=True) as store:
-        found = await actions.show_group(store, group)
+        found = await groups.show_group(store, group)
     _print_one(session, found)
 
 
@@ -125,11 +125,12 @@ async def create(
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import groups
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        made = await actions.create_group(store, group, start=start, who=actions.who_am_i(), why=reason)
+        made = await groups.create_group(store, group, start=start, who=who_am_i(), why=reason)
     session.show(made, f"{group} is made, {count(made.lag)} events ahead of it")
 
 
@@ -153,11 +154,12 @@ async def delete(
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import groups
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        was = await actions.delete_group(store, group, force=force, who=actions.who_am_i(), why=reason)
+        was = await groups.delete_group(store, group, force=force, who=who_am_i(), why=reason)
     failing = f", {count(was.retrying)} retrying, {count(was.parked)} parked" if was.retrying or was.parked else ""
     session.show(was, f"{group} is deleted: it had {count(was.lag)} events ahead of it{failing}")
 
@@ -173,11 +175,12 @@ async def pause(group: Name, /, *, reason: str | None = None, flags: TimeFlags =
     reason
         Why: shown while it is paused, and in the audit stream.
     """
-    from gateway import actions
+    from gateway import groups
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        paused = await actions.pause_group(store, group, who=actions.who_am_i(), why=reason)
+        paused = await groups.pause_group(store, group, who=who_am_i(), why=reason)
     session.show(paused, f"{group} is paused; it goes on with: eventstore groups resume {group}")
 
 
@@ -192,11 +195,12 @@ async def resume(group: Name, /, *, reason: str | None = None, flags: TimeFlags 
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import groups
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        resumed = await actions.resume_group(store, group, who=actions.who_am_i(), why=reason)
+        resumed = await groups.resume_group(store, group, who=who_am_i(), why=reason)
     session.show(resumed, f"{group} is {resumed.state}, {count(resumed.lag)} events behind")
 
 

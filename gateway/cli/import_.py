@@ -81,6 +81,7 @@ async def _import(
 ) -> None:
     from eventstore.jobs import JobCancelled
     from gateway import actions
+    from gateway.who import who_am_i
 
     with session.progress("importing") as progress, stopping_on_signals() as stop:
         async with session.store(types) as store:
@@ -89,7 +90,7 @@ async def _import(
                     store,
                     path,
                     name="stdin" if name == "-" else name,
-                    who=actions.who_am_i(),
+                    who=who_am_i(),
                     why=reason,
                     stream=stream,
                     on_progress=progress.show,

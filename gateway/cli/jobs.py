@@ -96,10 +96,11 @@ async def cancel(id: str, /, *, reason: str | None = None, flags: TimeFlags = TI
         Why, for the audit stream.
     """
     from gateway import actions
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        job = await actions.cancel_job(store, id, who=actions.who_am_i(), why=reason)
+        job = await actions.cancel_job(store, id, who=who_am_i(), why=reason)
     _print(session, job)
 
 

@@ -78,25 +78,26 @@ async def replay(
     reason
         Why, for the history and the audit stream.
     """
-    from gateway import actions
+    from gateway import replays
     from gateway.errors import BadRequest
+    from gateway.who import who_am_i
 
     session = Session(flags)
     if execute and dry_run:
         raise BadRequest("--execute and --dry-run are given", field="--execute", remedy="give one")
-    wanted = actions.replay_request(
+    wanted = replays.replay_request(
         group, to, streams=stream or (), until=until, types=type or (), correlation_id=correlation, rate=rate
     )
     async with session.store(read_only=True) as store:
-        plan = await actions.plan_replay(store, wanted)
+        plan = await replays.plan_replay(store, wanted)
     if not execute:
         session.show(plan) if session.json else _print_plan(session, plan, reason)
         return 0
     if plan.skipped and not await confirmed(session, _question(plan), yes=yes):
         return 1
     async with session.store() as store:
-        started = await actions.start_replay(
-            store, wanted, who=actions.who_am_i(), why=reason, plan=plan.plan, skip=bool(plan.skipped)
+        started = await replays.start_replay(
+            store, wanted, who=who_am_i(), why=reason, plan=plan.plan, skip=bool(plan.skipped)
         )
     left = f"{count(started.left)} events to handle again" if started.left else "done"
     session.show(started, f"replay {started.id[:8]} of {group} to {started.to}: {left}")

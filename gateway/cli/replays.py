@@ -50,7 +50,7 @@ async def replays(id: str | None = None, /, *, limit: int | None = None, flags: 
     limit
         At most so many replays.
     """
-    from gateway import actions
+    from gateway import replays
     from gateway.errors import BadRequest
 
     session = Session(flags)
@@ -61,7 +61,7 @@ async def replays(id: str | None = None, /, *, limit: int | None = None, flags: 
         return
     most = session.limit(positive(limit, field="--limit"))
     async with session.store(read_only=True) as store:
-        found = await actions.list_replays(store, limit=most)
+        found = await replays.list_replays(store, limit=most)
     if session.json:
         for each in found:
             session.show_json(each)
@@ -84,11 +84,11 @@ async def show(id: str, /, *, flags: TimeFlags = TIMED) -> None:  # noqa: A002
     id
         The replay, or the beginning of its id.
     """
-    from gateway import actions
+    from gateway import replays
 
     session = Session(flags)
     async with session.store(read_only=True) as store:
-        found = await actions.show_replay(store, id)
+        found = await replays.show_replay(store, id)
     _print(session, found)
 
 
@@ -103,11 +103,12 @@ async def cancel(id: str, /, *, reason: str | None = None, flags: TimeFlags = TI
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import replays
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        found = await actions.cancel_replay(store, id, who=actions.who_am_i(), why=reason)
+        found = await replays.cancel_replay(store, id, who=who_am_i(), why=reason)
     left = f"{count(found.left)} events are passed over"
     session.show(found, f"replay {found.id[:8]} is cancelled, {found.group} is where it was: {left}")
 
@@ -123,11 +124,12 @@ async def resume(id: str, /, *, reason: str | None = None, flags: TimeFlags = TI
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import replays
+    from gateway.who import who_am_i
 
     session = Session(flags)
     async with session.store() as store:
-        found = await actions.resume_replay(store, id, who=actions.who_am_i(), why=reason)
+        found = await replays.resume_replay(store, id, who=who_am_i(), why=reason)
     session.show(found, f"replay {found.id[:8]} of {found.group}: {count(found.left)} events to handle again")
 
 

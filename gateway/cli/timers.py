@@ -83,20 +83,21 @@ async def cancel(
     reason
         Why, for the audit stream.
     """
-    from gateway import actions
+    from gateway import timers
+    from gateway.who import who_am_i
 
     session, event_id = Session(flags), uuid_of(id, field="ID")
     async with session.store() as store:
-        done = await actions.cancel_scheduled(store, stream, event_id, who=actions.who_am_i(), why=reason)
+        done = await timers.cancel_scheduled(store, stream, event_id, who=who_am_i(), why=reason)
     session.show(done, f"{done.id} is cancelled: {stream} does not get it")
 
 
 async def _print_list(session: Session, stream: str | None, limit: int | None) -> None:
-    from gateway import actions
+    from gateway import timers
 
     most = session.limit(positive(limit, field="--limit"))
     async with session.store(read_only=True) as store:
-        found = actions.list_scheduled(store, stream=stream, limit=most)
+        found = timers.list_scheduled(store, stream=stream, limit=most)
         if session.json:
             async for each in found:
                 session.show_json(each)

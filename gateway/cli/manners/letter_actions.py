@@ -34,10 +34,11 @@ def refuse_selection(which: "SelectedLetters") -> None:
 
 
 async def retry_named(session: Session, group: str, streams: list[str], reason: str | None) -> int:
-    from gateway import actions
+    from gateway import letters
+    from gateway.who import who_am_i
 
     async with session.store() as store:
-        done = await actions.retry_letters(store, group, streams, who=actions.who_am_i(), why=reason)
+        done = await letters.retry_letters(store, group, streams, who=who_am_i(), why=reason)
     behind = done.events - done.retried
     session.show(done, f"{_letters(done.retried)} retried, {count(behind)} events wait behind")
     _note_worker(session, group, done)
@@ -45,16 +46,17 @@ async def retry_named(session: Session, group: str, streams: list[str], reason: 
 
 
 async def discard_named(session: Session, group: str, streams: list[str], reason: str | None, *, yes: bool) -> int:
-    from gateway import actions
+    from gateway import letters
+    from gateway.who import who_am_i
 
     why = _reason(reason)
     async with session.store(read_only=True) as store:
-        found = [await actions.show_letter(store, group, stream, limit=1) for stream in dict.fromkeys(streams)]
+        found = [await letters.show_letter(store, group, stream, limit=1) for stream in dict.fromkeys(streams)]
     if not await confirmed(session, _question(found), yes=yes):
         return 1
     seen = {each.stream: each.version for each in found}
     async with session.store() as store:
-        done = await actions.discard_letters(store, group, list(seen), who=actions.who_am_i(), why=why, versions=seen)
+        done = await letters.discard_letters(store, group, list(seen), who=who_am_i(), why=why, versions=seen)
     session.show(done, f"{_letters(done.discarded)} discarded, {count(done.events)} events behind go on")
     _note_worker(session, group, done)
     return 0
@@ -89,13 +91,13 @@ async def select(
     session: Session, action: Action, group: str | None, which: "SelectedLetters", reason: str | None, *, yes: bool
 ) -> int:
     """Shows the plan; runs it if that is asked for."""
-    from gateway import actions
+    from gateway import letters
 
     _check(action, which)
     why = _reason(reason) if action == "discard" else reason
     most = positive(which.limit, field="--limit")
     async with session.store(read_only=True) as store:
-        plan = await actions.plan_letters(store, action, group, which.where(), limit=most, rate=which.rate)
+        plan = await letters.plan_letters(store, action, group, which.where(), limit=most, rate=which.rate)
     if not which.execute:
         print_plan(session, plan, _command(action, group, which, reason))
         return 0
@@ -136,17 +138,18 @@ async def _run(
     session: Session, action: Action, group: str | None, which: "SelectedLetters", why: str | None
 ) -> "Selected":
     from eventstore.jobs import JobCancelled
-    from gateway import actions
+    from gateway import letters
+    from gateway.who import who_am_i
 
     with session.progress("retrying" if action == "retry" else "discarding") as progress, stopping_on_signals() as stop:
         async with session.store() as store:
             try:
-                return await actions.deal_with_letters(
+                return await letters.deal_with_letters(
                     store,
                     action,
                     group,
                     which.where(),
-                    who=actions.who_am_i(),
+                    who=who_am_i(),
                     why=why,
                     limit=which.limit,
                     rate=which.rate,

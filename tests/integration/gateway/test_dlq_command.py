@@ -17,7 +17,7 @@ import structlog
 
 from consumers.dead_letters import Where
 from eventstore import EventStore
-from gateway import actions
+from gateway import letters
 from gateway.cli.main import run
 from infrastructure.settings import LogSettings, Settings
 from tests.support.command import Command, Result, Terminal, interrupt, wait_until
@@ -384,7 +384,7 @@ def test_pages_for_http_go_on_behind_their_cursor(cli: Command, server: Server) 
             await park(store, [f"order-{n}" for n in range(7)])
             pages, cursor = [], None
             while True:
-                page = await actions.letter_page(store, GROUP, Where(), limit=3, cursor=cursor)
+                page = await letters.letter_page(store, GROUP, Where(), limit=3, cursor=cursor)
                 pages.append(len(page.items))
                 cursor = page.next
                 if cursor is None:
