@@ -68,7 +68,7 @@ def consumer(
         timeout=timeout,
         on_replay=on_replay,
         start=start,
-        categories=_categories(categories),
+        categories=categories_of(categories),
         system=system,
         rate=rate,
         middleware=middleware,
@@ -193,7 +193,8 @@ def _check_replay(on_replay: str) -> None:
         raise refused("on_replay", on_replay, "", '"drop", "emit" or "skip"')
 
 
-def _categories(given: Iterable[str]) -> tuple[str, ...]:
+def categories_of(given: Iterable[str]) -> tuple[str, ...]:
+    """As they are given. Raises InvalidConsumer."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise InvalidConsumer(f"categories is {given!r:.80}", field="categories", remedy='categories=["order"]')
     categories = tuple(given)

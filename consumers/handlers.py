@@ -55,13 +55,15 @@ class Handler(Struct, frozen=True):
         return code.co_filename if code is not None else ""
 
 
-def handler_of(function: Callable[..., Any], timeout_seconds: float, on_replay: OnReplay) -> Handler:
+def handler_of(
+    function: Callable[..., Any], timeout_seconds: float, on_replay: OnReplay, context_type: type[Context] = Context
+) -> Handler:
     """Raises InvalidConsumer, which names function, parameter and remedy."""
     name = name_of(function)
     is_async = is_async_function(function, name)
     first, *others = parameters_of(function, name)
     types, takes_envelope = _taken(first.annotation, f"{name}({first.name})")
-    context, resources = further(others, Context, name)
+    context, resources = further(others, context_type, name)
     return Handler(function, name, types, takes_envelope, context, resources, is_async, timeout_seconds, on_replay)
 
 

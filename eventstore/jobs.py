@@ -134,7 +134,7 @@ class RunningJob:
         with anyio.CancelScope(shield=True):
             try:
                 async with owned_tasks() as spawn:
-                    ours = EventStore(log, GroupCommit(log, spawn))
+                    ours = EventStore(log, GroupCommit(log, spawn), self._store.settings)
                     await ours.append_to(STREAM, [self._ended(state, error)], metadata=self.metadata)
             except EventStoreError as failure:
                 logger.warning("job_end_not_recorded", job=self.id, state=state, error=str(failure))

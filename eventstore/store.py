@@ -41,8 +41,8 @@ S = TypeVar("S")
 class EventStore:
     """A log, open. Make one with `async with EventStore.open() as store:`."""
 
-    def __init__(self, log: Log, writers: GroupCommit | NoWriters) -> None:
-        self.log = log
+    def __init__(self, log: Log, writers: GroupCommit | NoWriters, settings: Settings) -> None:
+        self.log, self.settings = log, settings
         self._writers = writers
         self._wakeup = Wakeup(log)
         self._turns = Turns()
@@ -82,7 +82,7 @@ class EventStore:
             refuse_unsafe(checks, read_only=reads)
             log = await open_log(redis, chosen, known, servers, read_only=reads)
             spawn = await stack.enter_async_context(owned_tasks())
-            store = cls(log, NoWriters(by_choice=read_only) if reads else GroupCommit(log, spawn))
+            store = cls(log, NoWriters(by_choice=read_only) if reads else GroupCommit(log, spawn), chosen)
             stack.push_async_callback(store._close)
             yield store
 

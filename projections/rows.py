@@ -1,0 +1,89 @@
+"""Rows: what a projection does to its read model, collected while an event is handled.
+
+    async def totals(event: OrderPlaced, rows: Rows) -> None:
+        rows.add(order_totals, {"day": event.day}, orders=1, total=event.total)
+
+Nothing is written while the function runs. What it asked for is written when the event is finished, in one transaction
+with the checkpoint that says so: exactly once, whatever fails.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from consumers.context import Context
+from consumers.state import Effect
+from eventstore.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Executable, Table
+
+PUT, ADD, CHANGE, REMOVE, EXECUTE = "put", "add", "change", "remove", "execute"
+
+
+class Rows(Context):
+    """Of one event. It is a Context too: `rows.event` is the envelope, `rows.effects` writes into Redis, for sinks that
+    are there."""
+
+    __slots__ = ("_changes", "_tables")
+
+    def __init__(self, *args: Any, tables: "Mapping[str, Table] | None" = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._changes: list[Effect] = []
+        self._tables = tables or {}
+
+    def table(self, table: "Table", /) -> "Table":
+        """The table as this generation has it, for statements of your own."""
+        return self._tables.get(table.name, table)
+
+    def put(self, table: "Table", /, **values: Any) -> None:
+        """Writes the row with this primary key; where there is one, its columns that are given are changed."""
+        _must_have_key(table, values)
+        self._note(PUT, table, (tuple(values), tuple(values.values())))
+
+    def add(self, table: "Table", key: Mapping[str, Any], /, **amounts: Any) -> None:
+        """Adds to columns of the row with this primary key, which begins at zero."""
+        _must_have_key(table, key)
+        _must_be_columns(table, amounts)
+        columns = (tuple(key), tuple(amounts))
+        self._note(ADD, table, (columns, (*key.values(), *amounts.values())))
+
+    def change(self, table: "Table", key: Mapping[str, Any], /, **values: Any) -> None:
+        """Changes columns of all rows whose columns are as in `key`; of none, if there is none."""
+        _must_be_columns(table, {**key, **values})
+        columns = (tuple(key), tuple(values))
+        self._note(CHANGE, table, (columns, (*key.values(), *values.values())))
+
+    def remove(self, table: "Table", /, **key: Any) -> None:
+        """Removes all rows whose columns are as given."""
+        _must_be_columns(table, key)
+        self._note(REMOVE, table, (tuple(key), tuple(key.values())))
+
+    def execute(self, statement: "Executable", parameters: Mapping[str, Any] | None = None) -> None:
+        """Any statement of SQLAlchemy Core that writes, for tables as `rows.table` gives them."""
+        self._note(EXECUTE, None, (statement, dict(parameters or {})))
+
+    def collected(self) -> tuple[Effect, ...]:
+        """For the transaction."""
+        return (*super().collected(), *self._changes)
+
+    def _note(self, command: str, table: "Table | None", args: tuple[Any, ...]) -> None:
+        self._changes.append(Effect(command, "" if table is None else table.name, args))
+
+
+def _must_have_key(table: "Table", values: Mapping[str, Any]) -> None:
+    _must_be_columns(table, values)
+    missing = [column.name for column in table.primary_key if column.name not in values]
+    if missing or not table.primary_key.columns:
+        raise InvalidRequest(
+            f"the row of {table.name} has no {', '.join(missing) or 'primary key'}",
+            field=missing[0] if missing else "table",
+            remedy="give every column of the primary key, so that one row is meant",
+        )
+
+
+def _must_be_columns(table: "Table", values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name not in table.columns:
+            raise InvalidRequest(
+                f"table {table.name} has no column {name}", field=name, remedy=", ".join(table.columns.keys())
+            )

@@ -1,0 +1,259 @@
+"""Read models in SQLite or PostgreSQL, by SQLAlchemy Core.
+
+The checkpoint of a partition is a row beside the read model, so that both change in one transaction. Its first
+statement compares and sets (term, number): the row is locked by it, so whoever claims the partition waits for a
+transaction that is still open, and a transaction of an owner that has been replaced finds another term and rolls back.
+Last in a transaction it would deadlock; without the number, changes of detached streams, which move no position, could
+be applied twice.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+from consumers.state import Effect, Row
+from projections.checkpoint import Checkpoint, Part, Refused, Step
+from projections.errors import ReadModelUnavailable
+from projections.generations import Generation
+from projections.sinks.sql_changes import Changes
+from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
+
+STATEMENT_SECONDS = 30
+_PARAMS = ("projection", "generation", "partition")
+
+
+class SqlSink:
+    """Of one database. `tables` are those of one projection."""
+
+    def __init__(self, url: str, tables: tuple[sa.Table, ...]) -> None:
+        self.tables = tables
+        self._engine = engine_of(url)
+        self._changes: dict[int, Changes] = {}
+        self._lock = Lock()
+        self._is_ready = False
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # ---- generations ----
+
+    def prepare(self, generation: Generation) -> None:
+        """Makes the tables of a generation."""
+        with self._begin() as connection:
+            for table in self.of(generation.number).values():
+                table.create(connection, checkfirst=True)
+
+    def of(self, generation: int) -> dict[str, sa.Table]:
+        """The tables of a generation, by the names that the projection knows them by."""
+        return of_generation(self.tables, generation)
+
+    def generations(self, projection: str) -> Sequence[Generation]:
+        with self._begin(writes=False) as connection:
+            wanted = sa.select(generations).where(generations.c.projection == projection)
+            found = connection.execute(wanted.order_by(generations.c.generation)).all()
+        return [_generation(row) for row in found]
+
+    def begin(self, generation: Generation, *, again: bool = False) -> Generation:
+        """One is begun, unless one of this version is there and it is not to be done `again`."""
+        name, version = generation.projection, generation.version
+        ours = sa.select(generations).where(generations.c.projection == name)
+        try:
+            with self._begin() as connection:
+                known = [_generation(row) for row in connection.execute(ours).all()]
+                of_version = [each for each in known if each.version == version]
+                building = [each for each in of_version if each.state == "building"]
+                if building or (of_version and not again):
+                    return (building or of_version)[-1]
+                number = max((each.number for each in known), default=0) + 1
+                connection.execute(sa.insert(generations).values(**_columns(generation, number)))
+        except IntegrityError:  # another worker has begun one, just now
+            return self.begin(generation)
+        return replace(generation, number=number)
+
+    def mark_diverged(self, projection: str, generation: int) -> None:
+        """The log has lost events that are in its rows."""
+        with self._begin() as connection:
+            marked = sa.update(generations).where(*_of(generations, projection, generation)).values(diverged=True)
+            connection.execute(marked)
+
+    def switch(self, projection: str, generation: int) -> None:
+        ours = generations.c.projection == projection
+        with self._begin() as connection:
+            was_live = sa.update(generations).where(ours, generations.c.state == "live").values(state="kept")
+            connection.execute(was_live)
+            connection.execute(
+                sa.update(generations).where(*_of(generations, projection, generation)).values(state="live")
+            )
+            for name, table in self.of(generation).items():
+                quoted, real = _quoted(connection, name), _quoted(connection, table.name)
+                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quoted}")
+                connection.exec_driver_sql(f"CREATE VIEW {quoted} AS SELECT * FROM {real}")  # noqa: S608 - both quoted
+
+    def drop(self, projection: str, generation: int) -> None:
+        with self._begin() as connection:
+            for table in self.of(generation).values():
+                table.drop(connection, checkfirst=True)
+            for of in (detached, checkpoints, generations):
+                connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
+
+    # ---- checkpoints ----
+
+    def claim(self, part: Part, term: int) -> Checkpoint:
+        key = _key(part)
+        with self._begin() as connection:
+            raised = sa.update(checkpoints).where(*_of(checkpoints, *key.values()), checkpoints.c.term < term)
+            row = connection.execute(raised.values(term=term, number=0).returning(*checkpoints.c)).one_or_none()
+            if row is None:
+                stored = connection.execute(
+                    sa.select(checkpoints).where(*_of(checkpoints, *key.values()))
+                ).one_or_none()
+                if stored is not None:
+                    raise Refused(stored.term)
+                new = {"term": term, "number": 0, "epoch": 0, "position": 0, "chain": ""}
+                try:
+                    made = sa.insert(checkpoints).values(**key, **new).returning(*checkpoints.c)
+                    row = connection.execute(made).one()
+                except IntegrityError as error:  # somebody else has claimed it for the first time, just now
+                    raise Refused(0) from error
+            rows = connection.execute(sa.select(detached).where(*_of(detached, *key.values()))).all()
+        return _checkpoint(row, {each.stream: Row.parse(each.packed) for each in rows})
+
+    def apply(self, part: Part, step: Step, changes: Sequence[Effect]) -> None:
+        key = _key(part)
+        where = _of(checkpoints, *key.values())
+        with self._begin() as connection:
+            is_next = (checkpoints.c.term == step.term, checkpoints.c.number == step.number - 1)
+            epoch, position = step.place
+            values = {"number": step.number, "epoch": epoch, "position": position, "chain": step.chain}
+            if connection.execute(sa.update(checkpoints).where(*where, *is_next).values(**values)).rowcount != 1:
+                stored = connection.execute(sa.select(checkpoints).where(*where)).one_or_none()
+                if stored is not None and (stored.term, stored.number) == (step.term, step.number):
+                    return  # it was applied: the answer was lost
+                raise Refused(0 if stored is None else stored.term)
+            self._of(part.generation).run(connection, changes)
+            self._keep(connection, key, step.detached)
+
+    def checkpoints(self, projection: str, generation: int) -> Mapping[int, Checkpoint]:
+        with self._begin(writes=False) as connection:
+            found = connection.execute(sa.select(checkpoints).where(*_of(checkpoints, projection, generation))).all()
+            rows = connection.execute(sa.select(detached).where(*_of(detached, projection, generation))).all()
+        by_partition: dict[int, dict[str, Row]] = {}
+        for each in rows:
+            by_partition.setdefault(each.partition, {})[each.stream] = Row.parse(each.packed)
+        return {each.partition: _checkpoint(each, by_partition.get(each.partition, {})) for each in found}
+
+    # ---- reading ----
+
+    def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows that a query finds."""
+        with self._begin(writes=False) as connection:
+            return [dict(row) for row in connection.execute(statement, parameters or {}).mappings()]
+
+    # ---- below ----
+
+    def _of(self, generation: int) -> Changes:
+        if generation not in self._changes:
+            self._changes[generation] = Changes(self.of(generation), self._engine.dialect.name)
+        return self._changes[generation]
+
+    @staticmethod
+    def _keep(connection: sa.Connection, key: Mapping[str, Any], changed: Mapping[str, Row | None]) -> None:
+        if not changed:
+            return
+        gone = sa.delete(detached).where(*_of(detached, *key.values()), detached.c.stream.in_(list(changed)))
+        connection.execute(gone)
+        kept = [{**key, "stream": stream, "packed": row.pack()} for stream, row in changed.items() if row is not None]
+        if kept:
+            connection.execute(sa.insert(detached), kept)
+
+    @contextmanager
+    def _begin(self, *, writes: bool = True) -> Iterator[sa.Connection]:
+        """One transaction. Raises Unavailable for what may pass."""
+        try:
+            self._ready()
+            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise ReadModelUnavailable(_said(error)) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise ReadModelUnavailable(_said(error)) from error
+            raise
+
+    def _ready(self) -> None:
+        with self._lock:
+            if not self._is_ready:
+                with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                    own.create_all(connection, checkfirst=True)
+                self._is_ready = True
+
+
+def engine_of(url: str) -> sa.Engine:
+    """With transactions that are ours to begin: SQLite's driver would begin one of its own too late."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed, connect_args={"timeout": STATEMENT_SECONDS, "check_same_thread": False})
+        sa.event.listen(engine, "connect", _sqlite_connected)
+        sa.event.listen(engine, "begin", _sqlite_begun)
+        return engine
+    options = f"-c statement_timeout={STATEMENT_SECONDS * 1_000} -c lock_timeout={STATEMENT_SECONDS * 1_000}"
+    return sa.create_engine(
+        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"options": options}
+    )
+
+
+def _sqlite_connected(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # no BEGIN of the driver's own
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _sqlite_begun(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).splitlines()[0][:200]
+
+
+def _key(part: Part) -> dict[str, Any]:
+    return {"projection": part.projection, "generation": part.generation, "partition": part.partition}
+
+
+def _of(table: sa.Table, *key: Any) -> list[Any]:
+    return [table.c[name] == value for name, value in zip(_PARAMS, key, strict=False)]
+
+
+def _checkpoint(row: Any, rows: Mapping[str, Row]) -> Checkpoint:
+    return Checkpoint(row.term, row.number, (row.epoch, row.position), row.chain, rows)
+
+
+def _columns(generation: Generation, number: int) -> dict[str, Any]:
+    return {
+        "projection": generation.projection,
+        "generation": number,
+        "version": generation.version,
+        "state": generation.state,
+        "begun_at": generation.begun_at or time.time_ns() // 1_000,
+        "diverged": generation.diverged,
+        "tables": ",".join(generation.tables),
+    }
+
+
+def _generation(row: Any) -> Generation:
+    tables = tuple(row.tables.split(",")) if row.tables else ()
+    return Generation(row.projection, row.version, row.generation, row.state, row.begun_at, bool(row.diverged), tables)
+
+
+def _quoted(connection: sa.Connection, name: str) -> str:
+    return connection.dialect.identifier_preparer.quote(name)

@@ -1,0 +1,111 @@
+"""Changes as statements: runs of the same kind go out together, in their order."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+
+from consumers.state import Effect
+from projections.checkpoint import BadChange
+from projections.rows import ADD, EXECUTE, PUT, REMOVE
+
+_Shape = tuple[str, str, Any]
+
+
+class Changes:
+    """Of one generation: `tables` are its own, by the names that the projection knows them by."""
+
+    def __init__(self, tables: Mapping[str, sa.Table], dialect: str) -> None:
+        self._tables = tables
+        self._insert: Callable[[sa.Table], Any] = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._known: dict[_Shape, tuple[sa.Executable, tuple[str, ...]]] = {}
+
+    def run(self, connection: sa.Connection, changes: Sequence[Effect]) -> None:
+        """Raises BadChange with its index among the changes, where that can be told by trying one by one."""
+        for shape, group in groupby(enumerate(changes), key=lambda each: self._shape(each[1])):
+            runs = list(group)
+            if shape[0] == EXECUTE:
+                for index, change in runs:
+                    self._one(connection, index, *change.args)
+                continue
+            statement, names = self._statement(shape)
+            rows = [dict(zip(names, change.args[1], strict=True)) for _, change in runs]
+            if len(rows) == 1:
+                self._one(connection, runs[0][0], statement, rows[0])
+            else:
+                self._many(connection, runs[0][0], statement, rows)
+
+    @staticmethod
+    def _shape(change: Effect) -> _Shape:
+        return (change.command, change.key, id(change) if change.command == EXECUTE else change.args[0])
+
+    def _many(
+        self, connection: sa.Connection, first: int, statement: sa.Executable, rows: list[dict[str, Any]]
+    ) -> None:
+        """Together; if one is refused, one by one up to that."""
+        savepoint = connection.begin_nested()
+        try:
+            connection.execute(statement, rows)
+        except SQLAlchemyError:
+            savepoint.rollback()
+            for index, row in enumerate(rows, first):
+                self._one(connection, index, statement, row)
+        else:
+            savepoint.commit()
+
+    def _one(self, connection: sa.Connection, index: int, statement: sa.Executable, row: Mapping[str, Any]) -> None:
+        try:
+            connection.execute(statement, row)
+        except StatementError as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            if isinstance(error, DBAPIError) and type(error).__name__ == "OperationalError":
+                raise  # of the database, not of the change
+            raise BadChange(index, str(error.orig or error)) from error
+
+    def _statement(self, shape: _Shape) -> tuple[sa.Executable, tuple[str, ...]]:
+        known = self._known.get(shape)
+        if known is None:
+            known = self._known[shape] = self._made(*shape)
+        return known
+
+    def _made(self, command: str, name: str, columns: Any) -> tuple[sa.Executable, tuple[str, ...]]:
+        table = self._tables[name]
+        if command == PUT:
+            names = tuple(columns)
+            insert = self._insert(table).values({each: sa.bindparam(f"v_{each}") for each in names})
+            key = [column.name for column in table.primary_key]
+            others = {each: insert.excluded[each] for each in names if each not in key}
+            done = insert.on_conflict_do_update(index_elements=key, set_=others) if others else None
+            return done if done is not None else insert.on_conflict_do_nothing(index_elements=key), _values(names)
+        if command == ADD:
+            key_names, amounts = columns
+            insert = self._insert(table).values({each: sa.bindparam(f"v_{each}") for each in (*key_names, *amounts)})
+            sums = {each: sa.func.coalesce(table.c[each], 0) + insert.excluded[each] for each in amounts}
+            return insert.on_conflict_do_update(index_elements=list(key_names), set_=sums), _values(
+                (*key_names, *amounts)
+            )
+        if command == REMOVE:
+            return sa.delete(table).where(*_equal(table, columns)), _keys(columns)
+        key_names, values = columns
+        update = sa.update(table).where(*_equal(table, key_names))
+        return update.values({each: sa.bindparam(f"v_{each}") for each in values}), (
+            *_keys(key_names),
+            *_values(values),
+        )
+
+
+def _values(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"v_{each}" for each in names)
+
+
+def _keys(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"k_{each}" for each in names)
+
+
+def _equal(table: sa.Table, names: Sequence[str]) -> Iterator[Any]:
+    for name in names:
+        yield table.c[name] == sa.bindparam(f"k_{name}")

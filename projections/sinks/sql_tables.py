@@ -1,0 +1,77 @@
+"""The tables of an SQL sink: its own, and those of each generation."""
+
+import sqlalchemy as sa
+
+from eventstore.errors import InvalidRequest
+from projections.generations import physical
+
+own = sa.MetaData()
+generations = sa.Table(
+    "eventstore_generations",
+    own,
+    sa.Column("projection", sa.Text, primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("begun_at", sa.BigInteger, nullable=False),
+    sa.Column("diverged", sa.Boolean, nullable=False, default=False),
+    sa.Column("tables", sa.Text, nullable=False),
+)
+checkpoints = sa.Table(
+    "eventstore_checkpoints",
+    own,
+    sa.Column("projection", sa.Text, primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("chain", sa.Text, nullable=False),
+)
+detached = sa.Table(
+    "eventstore_detached",
+    own,
+    sa.Column("projection", sa.Text, primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("packed", sa.Text, nullable=False),
+)
+
+
+def of_generation(tables: tuple[sa.Table, ...], generation: int) -> dict[str, sa.Table]:
+    """Copies of the tables of a projection, under the names of a generation."""
+    metadata = sa.MetaData()
+    return {table.name: _copy(table, metadata, generation) for table in tables}
+
+
+def check_tables(tables: tuple[object, ...]) -> tuple[sa.Table, ...]:
+    """Raises InvalidRequest for what no read model can be made of."""
+    found = []
+    for table in tables:
+        if not isinstance(table, sa.Table):
+            raise InvalidRequest(f"{table!r:.80} is no table", field="tables", remedy="sql(sqlalchemy.Table(...))")
+        if table.foreign_keys:
+            raise InvalidRequest(
+                f"table {table.name} has a foreign key",
+                field="tables",
+                remedy="leave it out: generations of a read model are built and dropped side by side",
+            )
+        if table.schema is not None:
+            raise InvalidRequest(f"table {table.name} has a schema", field="tables", remedy="leave schema= out")
+        found.append(table)
+    if not found:
+        raise InvalidRequest("a read model has at least one table", field="tables", remedy="sql(Table(...))")
+    return tuple(found)
+
+
+def _copy(table: sa.Table, metadata: sa.MetaData, generation: int) -> sa.Table:
+    copy = table.to_metadata(metadata, name=physical(table.name, generation))
+    for index in copy.indexes:  # their names are one for all tables of a database
+        if index.name is not None:
+            index.name = sa.quoted_name(physical(str(index.name), generation), None)
+    for constraint in copy.constraints:
+        if constraint.name is not None:
+            constraint.name = sa.quoted_name(physical(str(constraint.name), generation), None)
+    return copy
