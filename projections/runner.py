@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from eventstore import audit
@@ -21,6 +20,7 @@ from eventstore.errors import Unavailable
 from projections.generations import Generation
 from projections.rows import Rows
 from projections.sink import Sql
+from projections.threads import in_thread
 from projections.truth import InSink
 
 if TYPE_CHECKING:
@@ -65,21 +65,21 @@ class Runner:
 
     async def _look(self, sink: "SqlSink", tasks: "TaskGroup") -> None:
         name, version = self._projection.name, self._projection.version
-        known = await _in_thread(sink.generations, name)
+        known = await in_thread(sink.generations, name)
         if not known or max(each.version for each in known) < version:
-            begun = await _in_thread(sink.begin, Generation(name, version, tables=tuple(sink.of(0))))
+            begun = await in_thread(sink.begin, Generation(name, version, tables=tuple(sink.of(0))))
             logger.info("generation_begun", projection=name, generation=begun.number, version=version)
-            known = await _in_thread(sink.generations, name)
+            known = await in_thread(sink.generations, name)
         ours = {each.number: each for each in known if each.version == version}
         for number in self._running.keys() - ours.keys():
             self._running.pop(number).set()
         for number, generation in ours.items():
             if number not in self._running:
-                await _in_thread(sink.prepare, generation)
+                await in_thread(sink.prepare, generation)
                 self._running[number] = anyio.Event()
                 tasks.start_soon(self._fill, sink, generation, self._running[number])
             if generation.state == "building" and await self._may_be_read(sink, known, generation):
-                await _in_thread(sink.switch, name, number)
+                await in_thread(sink.switch, name, number)
                 await audit.record(
                     self._worker.store,
                     "projections",
@@ -108,11 +108,7 @@ class Runner:
         self._heads[generation.number] = heads
         if wanted is None:
             return False
-        reached = await _in_thread(sink.checkpoints, generation.projection, generation.number)
+        reached = await in_thread(sink.checkpoints, generation.projection, generation.number)
         return all(
             position == 0 or (p in reached and reached[p].place[1] >= position) for p, position in enumerate(wanted)
         )
-
-
-async def _in_thread(function: Any, *args: Any) -> Any:
-    return await anyio.to_thread.run_sync(partial(function, *args))

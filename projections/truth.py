@@ -9,10 +9,6 @@ A crash between the two leaves Redis behind, until the next claim. The rows of s
 the transaction after the one that let them go, before anything else of that stream is applied.
 """
 
-from functools import partial
-from typing import Any
-
-import anyio.to_thread
 import structlog
 from msgspec.structs import replace
 
@@ -28,6 +24,7 @@ from eventstore.store import EventStore
 from projections.checkpoint import BadChange, Checkpoint, Part, Refused, Step
 from projections.generations import Generation
 from projections.sinks.protocol import Sink
+from projections.threads import in_thread
 
 logger = structlog.get_logger("projections")
 
@@ -44,7 +41,7 @@ class InSink:
     async def claim(self, log: Log, keys: GroupKeys, token: Token, stored: Stored) -> Stored:
         part = self._part(keys.partition)
         try:
-            found = await _in_thread(self._sink.claim, part, token.term)
+            found = await in_thread(self._sink.claim, part, token.term)
         except Refused as error:
             raise TakeAnew(error.term) from None
         found = await self._in_common(part, found, stored)
@@ -62,7 +59,7 @@ class InSink:
         changed |= dict.fromkeys(gone - changed.keys())
         step = Step(call.token.term, call.number, call.offset, self._chains[partition], changed)
         try:
-            await _in_thread(self._sink.apply, self._part(partition), step, call.effects)
+            await in_thread(self._sink.apply, self._part(partition), step, call.effects)
         except Refused as error:
             raise Stale(keys.group, partition, f"term {error.term} has claimed the read model") from error
         except BadChange as error:
@@ -95,7 +92,7 @@ class InSink:
             return found
         lost = LostEvents(self._generation.group, part.partition, epoch, common + 1, position)
         await audit.record_lost(self._store, lost)
-        await _in_thread(self._sink.mark_diverged, part.projection, part.generation)
+        await in_thread(self._sink.mark_diverged, part.projection, part.generation)
         logger.warning(
             "read_model_diverged", projection=part.projection, partition=part.partition, lost=position - common
         )
@@ -106,7 +103,3 @@ class InSink:
         rows: dict[str, Row | None] = {stream: None for stream in stored.rows if stream not in found.detached}
         rows |= found.detached
         await rewind(log, keys, Rewind(token, found.place, 0, rows=rows))
-
-
-async def _in_thread(function: Any, *args: Any) -> Any:
-    return await anyio.to_thread.run_sync(partial(function, *args), abandon_on_cancel=False)

@@ -1,0 +1,108 @@
+"""ReadModel: what a projection has made, read; if wanted, not before it has come to an event.
+
+receipt = await store.append("order-42", [OrderPlaced(total=99)])
+rows = await query(store, totals, select(order_totals), wait_for=receipt)
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from sqlalchemy import Executable
+
+from consumers.checks import duration
+from eventstore.envelope import Receipt, RecordedEvent
+from eventstore.errors import InvalidRequest
+from eventstore.store import EventStore
+from projections.checkpoint import Checkpoint
+from projections.errors import ProjectionNotFound, ReadModelBehind
+from projections.generations import Generation
+from projections.projection import Projection
+from projections.sink import Sql
+from projections.sinks.sql import SqlSink
+from projections.threads import in_thread
+
+Seen = Receipt | RecordedEvent
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.05
+
+
+async def query(
+    store: EventStore,
+    projection: Projection,
+    statement: Executable,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    wait_for: Seen | Sequence[Seen] = (),
+    timeout: str | float = "5s",
+) -> list[dict[str, Any]]:
+    """The rows that a statement finds in the read model of a projection, as `ReadModel.query` says; opened and closed
+    for it. For many queries keep one open: `async with ReadModel.open(store, totals) as model`."""
+    async with ReadModel.open(store, projection) as model:
+        return await model.query(statement, parameters, wait_for=wait_for, timeout=timeout)
+
+
+class ReadModel:
+    """Of one projection, open. It reads the generation that is live."""
+
+    def __init__(self, projection: str, sink: SqlSink) -> None:
+        self._name, self._sink = projection, sink
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, store: EventStore, projection: Projection) -> AsyncIterator["ReadModel"]:
+        """Raises InvalidRequest for a projection whose sink is no database."""
+        if not isinstance(projection, Projection) or not isinstance(projection.sink, Sql):
+            remedy = "a projection with sink=sql(...)"
+            raise InvalidRequest(f"{projection!r:.80} has no tables", field="projection", remedy=remedy)
+        sink = projection.sink.open(store.settings)
+        try:
+            yield cls(projection.name, sink)
+        finally:
+            sink.close()
+
+    async def query(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        wait_for: Seen | Sequence[Seen] = (),
+        timeout: str | float = "5s",
+    ) -> list[dict[str, Any]]:
+        """The rows that a statement finds, which names the tables as the projection does. With `wait_for`, receipts of
+        appends or events, not before what is read has come to them: to their places, whether it takes such events or
+        not, and in their streams to their versions. Raises ReadModelBehind if that takes longer than `timeout`;
+        ProjectionNotFound if nothing was ever projected, ReadModelUnavailable."""
+        await self.wait(wait_for, timeout=timeout)
+        return await in_thread(self._sink.read, statement, parameters)
+
+    async def wait(self, wait_for: Seen | Sequence[Seen], *, timeout: str | float = "5s") -> None:
+        """Until what is read has come to all of them. Raises as `query` does."""
+        seconds = duration("timeout", timeout)
+        pause, over_at = FIRST_PAUSE_SECONDS, anyio.current_time() + seconds
+        waiting = [wait_for] if isinstance(wait_for, Seen) else list(wait_for)
+        while waiting:
+            live = await self._live()
+            reached = {} if live is None else await in_thread(self._sink.checkpoints, self._name, live.number)
+            waiting = [each for each in waiting if not _is_reached(each, reached.get(each.partition))]
+            if not waiting:
+                return
+            if anyio.current_time() > over_at:
+                if live is None:
+                    raise ProjectionNotFound(self._name)
+                first = waiting[0]
+                place = reached[first.partition].place[1] if first.partition in reached else 0
+                raise ReadModelBehind(self._name, first.partition, first.position, place, seconds)
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _live(self) -> Generation | None:
+        known: Sequence[Generation] = await in_thread(self._sink.generations, self._name)
+        return next((each for each in known if each.state == "live"), None)
+
+
+def _is_reached(wanted: Seen, checkpoint: Checkpoint | None) -> bool:
+    if checkpoint is None or checkpoint.place[1] < wanted.position:
+        return False
+    row = checkpoint.detached.get(wanted.stream)
+    return row is None or row.next > wanted.version
