@@ -71,6 +71,7 @@ class Workers:
         self._ready: deque[Owned] = deque()
         self._is_ready: set[Owned] = set()
         self._waiting: list[asyncio.Future[None]] = []
+        self._in_between = 0  # of them, how many leave the loop its turn
         self._hands: list[_Hands] = []
         self._came_forward: set[Owned] = set()
         """Partitions with something urgent that went before the others: not again until one of these had its turn."""
@@ -142,7 +143,7 @@ class Workers:
             while await self._handle_some(hands, owned, loop_at):
                 if (at := now()) >= loop_at:
                     owned.reading.turn_over()
-                    await asyncio.sleep(0)
+                    await self._leave_the_loop_its_turn()
                     loop_at = now() + LOOP_SECONDS  # from now: the loop may have taken long
                 if (at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
                     break
@@ -237,8 +238,21 @@ class Workers:
         asyncio.get_running_loop().call_soon(self._wake_one)
         return self._ready[-1]
 
+    async def _leave_the_loop_its_turn(self) -> None:
+        """Nobody is woken meanwhile: this worker waits for nothing. All of them would be awake soon, each with its time
+        in every turn of the loop, and an answer from the server takes some turns."""
+        self._in_between += 1
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._in_between -= 1
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._wake_one)
+
     def _wake_one(self) -> None:
         """The callback comes to its turn only when the worker that asked for it waits."""
+        if self._in_between:
+            return
         while self._ready and self._waiting:
             future = self._waiting.pop()
             if not future.done():
