@@ -1,4 +1,4 @@
-"""One run: checkout > events > log > consumers > checks > report."""
+"""One run: a checkout is seen through its saga (saga.py), then reported on."""
 
 import sys
 import time
@@ -8,21 +8,26 @@ from pathlib import Path
 import anyio
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from consumers.sagas.state import State
 from eventstore import EventStore
+from examples.docs_consistency.analyses import analysis_of
 from examples.docs_consistency.catch_up import catch_up
-from examples.docs_consistency.checks import Checked, Outline, Outlines, check_links, is_markdown, outline_of
+from examples.docs_consistency.checks import Checked
 from examples.docs_consistency.documents import Documents
-from examples.docs_consistency.errors import BadInput
+from examples.docs_consistency.errors import BadInput, Stuck, TakenBack
 from examples.docs_consistency.events import TYPES
 from examples.docs_consistency.home import FILE, claim, home_of
-from examples.docs_consistency.ingest import Ingested, ingest
 from examples.docs_consistency.open_source import Opened, open_source
 from examples.docs_consistency.paths import raw_path
-from examples.docs_consistency.progress import Progress
+from examples.docs_consistency.pipeline import Pipeline
 from examples.docs_consistency.report import Report, page, print_report
+from examples.docs_consistency.saga import DocConsistency
+from examples.docs_consistency.see_through import has_ended, see_through
 from examples.docs_consistency.source import FileState, Source
 from examples.docs_consistency.stop import Stop, stop_on_signals
+from examples.docs_consistency.timeline import count, timeline
 from infrastructure.settings import Settings, load_settings
 
 
@@ -48,10 +53,10 @@ async def run(options: Options) -> int:
         data_dir = settings.eventstore.data_dir
         say(f"log in {data_dir}" if not settings.redis.configured else "log on the configured Redis")
         if changed := await opened.source.uncommitted():
-            say(f"not committed: {_count(changed, 'changed file')}; what is checked is the commit")
+            say(f"not committed: {count(changed, 'changed file')}; what is checked is the commit")
         with Documents.open(data_dir / FILE) as documents:
             done = await _bring_up_to_date(settings, opened.source, documents, stop, options.adopt)
-            code = None if stop.requested else await _report(options, opened, documents, done, stop, began)
+            code = None if done is None else await _report(options, opened, documents, done, stop, began)
         if code is not None:
             return code
     say("stopped; the same command goes on from here")
@@ -60,10 +65,6 @@ async def run(options: Options) -> int:
 
 def say(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 async def _prepare(options: Options) -> tuple[Settings, Opened]:
@@ -82,37 +83,48 @@ async def _prepare(options: Options) -> tuple[Settings, Opened]:
 
 async def _bring_up_to_date(
     settings: Settings, source: Source, documents: Documents, stop: Stop, adopt: bool
-) -> Ingested:
-    """Ingests what is new and lets the consumers follow."""
+) -> DocConsistency | None:
+    """Sees the source through its saga. What was done now; None if it was stopped. Raises TakenBack, Stuck."""
     async with EventStore.open(types=TYPES, settings=settings) as store:
-        began = time.monotonic()
+        pipeline = Pipeline(store, documents, settings.eventstore.data_dir, stop)
         await catch_up(store, documents, source, stop)
         if stop.requested:
-            return Ingested(0, 0, rewritten=False)
-        rows = documents.rows()
-        await claim(documents, source, rows, adopt=adopt)
-        done = await ingest(store, source, rows, stop)
-        if done.rewritten:
-            say("the log's last commit is not in this history: the difference to the tree was appended")
-        if done.events:
-            what = f"{_count(done.revisions, 'revision')}, {_count(done.events, 'event')}"
-            say(f"{what} in {time.monotonic() - began:.1f} s")
-        await catch_up(store, documents, source, stop)
-    return done
+            return None
+        await claim(documents, source, documents.rows(), adopt=adopt)
+        state, is_new = await see_through(pipeline, source)
+        if not has_ended(state):
+            return None
+        if is_new:
+            await catch_up(store, documents, source, stop)
+    _tell(state, is_new=is_new)
+    if state.status == "stuck":
+        raise Stuck(state.why, remedy=f"mend it, then: eventstore sagas retry {state.stream}")
+    if state.status == "compensated":
+        raise TakenBack(state.why, remedy=f"mend the source and run again; eventstore sagas show {state.stream}")
+    data = msgspec.convert(state.data, DocConsistency)
+    return data if is_new else replace(data, revisions=0, events=0)
+
+
+def _tell(state: State, *, is_new: bool) -> None:
+    if state.data.get("is_rewritten") and is_new:
+        say("the log's last commit is not in this history: the difference to the tree was appended")
+    if not is_new and state.status == "completed":
+        say(f"{state.stream} has completed before: nothing is new")
+    else:
+        say("\n".join(timeline(state)))
 
 
 async def _report(
-    options: Options, opened: Opened, documents: Documents, done: Ingested, stop: Stop, began: float
+    options: Options, opened: Opened, documents: Documents, done: DocConsistency, stop: Stop, began: float
 ) -> int | None:
     """Checks and reports; the exit code, None if it was stopped."""
     files = documents.files()
     if options.tree:
         print_tree(files)
         return 0
-    outlines = await _outlines(opened.source, documents, files, stop)
+    checked = await analysis_of(opened.source, documents, stop, done.revision, opened.part)
     if stop.requested:
         return None
-    checked = check_links(outlines, files, opened.part)
     report = _made(opened, done, files, checked, time.monotonic() - began)
     if options.html:
         await _write(options.html, page(report))
@@ -131,29 +143,9 @@ async def _write(file: Path, text: str) -> None:
     say(f"report in {file}")
 
 
-async def _outlines(
-    source: Source, documents: Documents, files: Mapping[str, FileState], stop: Stop
-) -> dict[str, Outline]:
-    """The outline of every Markdown file. The consumer has all, unless it was at work for another revision."""
-    kept = Outlines(documents)
-    wanted = {path: state.blob for path, state in files.items() if is_markdown(path, state)}
-    progress = Progress("parsing", "documents", len(wanted))
-    found: dict[str, Outline] = {}
-    async with source.contents() as contents:
-        for path, blob in wanted.items():
-            if stop.requested:
-                break
-            outline = kept.kept(blob)
-            if outline is None:
-                outline = outline_of(await contents.read(path, blob))
-                kept.keep(blob, outline)
-            found[path] = outline
-            progress.advance()
-    progress.close()
-    return found
-
-
-def _made(opened: Opened, done: Ingested, files: Mapping[str, FileState], checked: Checked, seconds: float) -> Report:
+def _made(
+    opened: Opened, done: DocConsistency, files: Mapping[str, FileState], checked: Checked, seconds: float
+) -> Report:
     return Report(
         source=opened.source.title,
         commit=opened.source.commit,

@@ -33,9 +33,9 @@ LOOK_SECONDS = 0.1
 _BATCH_EVENTS = 500
 
 
-async def catch_up(store: EventStore, rows: Documents, source: Source, stop: Stop) -> None:
+async def catch_up(store: EventStore, rows: Documents, source: Source | None, stop: Stop) -> None:
     """Returns when all that is in the log now is handled, by whatever process, or the user wants to stop. Raises
-    ReadModelDamaged, ReadModelUnusable if the rows cannot be brought up to date."""
+    ReadModelDamaged, ReadModelUnusable if the rows cannot be brought up to date. Without a source nothing is parsed."""
     shapes = await _shapes(store)
     heads = await store.heads()
     await _mend(store, rows, shapes.get(documents.name))
@@ -48,7 +48,7 @@ async def catch_up(store: EventStore, rows: Documents, source: Source, stop: Sto
         rows.remember("cursor", str(heads))
 
 
-async def _run_up_to(store: EventStore, heads: Cursor, rows: Documents, source: Source, stop: Stop) -> None:
+async def _run_up_to(store: EventStore, heads: Cursor, rows: Documents, source: Source | None, stop: Stop) -> None:
     ending = anyio.Event()
     async with Checkout.open(source) as checkout:
         resources = [Resource(Documents, rows), Resource(Checkout, checkout), Resource(Outlines, Outlines(rows))]

@@ -22,8 +22,11 @@ class Checkout:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, source: Source, look: Look | None = None) -> AsyncIterator["Checkout"]:
-        """The tree of `source`, which stays the same, unless `look` tells another."""
+    async def open(cls, source: Source | None, look: Look | None = None) -> AsyncIterator["Checkout"]:
+        """The tree of `source`, which stays the same, unless `look` tells another. None has no contents."""
+        if source is None:
+            yield cls(_Nothing(), None)
+            return
         async with source.contents() as contents:
             yield cls(contents, None if source.commit is None else look or source.tree)
 
@@ -41,6 +44,11 @@ class Checkout:
             self._tree = await look()
         state = self._tree.files.get(event.path)
         return state is not None and state.blob == event.blob
+
+
+class _Nothing:
+    async def read(self, path: str, blob: str) -> bytes:
+        raise ContentGone(f"{path!r} is not read", remedy="name the source")
 
 
 def _may_be_newer(event: DocumentAdded | DocumentChanged, tree: Tree) -> bool:

@@ -25,6 +25,18 @@ class OtherSource(EventStoreError):
     code = "bad-request"
 
 
+class TakenBack(EventStoreError):
+    """A step has failed for good, and what the steps before it had done was taken back."""
+
+    code = "taken-back"
+
+
+class Stuck(EventStoreError):
+    """Something could not be taken back. Somebody has to look at it."""
+
+    code = "stuck"
+
+
 class ReadModelUnusable(EventStoreError):
     """The file of the read model cannot be opened or written: its place, its rights, or a full disk."""
 

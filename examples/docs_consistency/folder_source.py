@@ -17,6 +17,8 @@ from examples.docs_consistency.errors import ContentGone, SourceError
 from examples.docs_consistency.paths import path_text, raw_path
 from examples.docs_consistency.source import Contents, FileState, History, Tree
 
+PREFIX = "folder-"
+"""Of what a state of a folder is called."""
 # Kept by tools, written by no author.
 _NOT_DOCUMENTS = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__", ".eventstore"})
 
@@ -61,7 +63,7 @@ class FolderSource(Struct, frozen=True):
                 name = os.fsencode(path.relative_to(self.root))
                 files[path_text(name)] = state
                 digest.update(b"%s %s %s\0" % (state.mode.encode(), state.blob.encode(), name))
-        return Tree(f"folder-{digest.hexdigest()}", None, None, files)
+        return Tree(f"{PREFIX}{digest.hexdigest()}", None, None, files)
 
 
 def _files(root: Path, without: frozenset[Path]) -> Iterator[Path]:

@@ -106,8 +106,8 @@ async def git_source(path: Path, revision: str) -> GitSource | None:
     commit = found.decode().strip()
     if not await anyio.Path(path).samefile(top) and not await run_git(path, "ls-tree", "-z", commit, "--"):
         return None
-    seconds = await run_git(top, "-c", "log.showSignature=false", "show", "-s", "--format=%ct", commit, "--")
-    return GitSource(top, commit, _time(seconds.decode().strip()))
+    told = await run_git(top, "rev-list", "--no-walk", "--timestamp", commit, "--")  # `show` may want to read contents
+    return GitSource(top, commit, _time(told.decode().split(" ")[0]))
 
 
 async def _top(path: Path) -> Path | None:

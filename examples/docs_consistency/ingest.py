@@ -14,6 +14,7 @@ import anyio
 from msgspec import Struct
 
 from eventstore import EventStore, Metadata, NewEvent, Receipt
+from examples.docs_consistency.as_of import Before
 from examples.docs_consistency.documents import Document
 from examples.docs_consistency.events import DocumentAdded, DocumentChanged, DocumentEvent, DocumentRemoved
 from examples.docs_consistency.paths import stream_of
@@ -66,6 +67,14 @@ async def _ingest_difference(writer: "_Writer", tree: Tree, stop: Stop) -> None:
     progress = Progress("ingesting", "files", len(revision.changes))
     await writer.write(revision, stop, progress)
     progress.close()
+
+
+async def bring_back(store: EventStore, rows: Mapping[str, Document], before: Before, correlation_id: str) -> int:
+    """Appends what makes the documents those of before, and says how many events that were. `rows` are up to date."""
+    changes = tuple(difference(rows, before.files))
+    writer = _Writer(store, dict(rows))
+    await writer.write(Revision(correlation_id, before.commit, before.committed_at, changes), Stop())
+    return writer.events
 
 
 def difference(rows: Mapping[str, Document], files: Mapping[str, FileState]) -> list[FileChange]:

@@ -8,7 +8,7 @@ import pytest
 from eventstore import EventStore
 from examples.docs_consistency.events import TYPES, DocumentRemoved
 from examples.docs_consistency.source import FileState
-from tests.integration.docs_consistency.test_command import Command, settings_of
+from tests.integration.docs_consistency.test_command import Command, changes_in, settings_of
 from tests.integration.docs_consistency.test_git_history import as_tree
 from tests.support.checkouts import corpus
 
@@ -28,7 +28,7 @@ async def test_the_read_model_equals_the_tree_and_a_second_run_adds_nothing(tmp_
     assert command.run(made.folder, "--tree")[0] == made.tree()
     async with EventStore.open(types=TYPES, settings=settings_of(command)) as store:
         files: dict[str, FileState] = {}
-        events = [event async for event in store.read_all(order="total")]
+        events = await changes_in(store)
     assert len(events) == first["new_events"]
     commits = [(commit or "", list(some)) for commit, some in groupby(events, lambda e: e.metadata.correlation_id)]
     for place, (commit, some) in enumerate(commits):
