@@ -1,6 +1,8 @@
 """What the steps of the saga work with, in one process."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from examples.docs_consistency.analyses import Analyses
 from examples.docs_consistency.catch_up import catch_up
 from examples.docs_consistency.documents import Documents
 from examples.docs_consistency.errors import BadInput, SourceError
+from examples.docs_consistency.events import TYPES
 from examples.docs_consistency.folder_source import PREFIX
+from examples.docs_consistency.home import opened_documents
 from examples.docs_consistency.open_source import open_source
 from examples.docs_consistency.source import Source
 from examples.docs_consistency.stop import Stop
+from infrastructure.settings import load_settings
 
 
 class Pipeline:
@@ -73,6 +78,13 @@ class Pipeline:
 
     def _file(self, name: str) -> Path:
         return self._home / "reports" / f"{name}.html"
+
+
+@asynccontextmanager
+async def opened_pipeline() -> AsyncIterator[Pipeline]:
+    """Of the log of the settings, and what lies beside it."""
+    async with EventStore.open(types=TYPES) as store, opened_documents() as rows:
+        yield Pipeline(store, rows, load_settings().eventstore.data_dir, Stop())
 
 
 def _write(file: Path, text: str) -> None:

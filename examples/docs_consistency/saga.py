@@ -1,5 +1,5 @@
-"""DocConsistencySaga: what becomes of one source at one revision, as a saga. app.py runs it with
-`run(store, [DocConsistencySaga], ...)`.
+"""DocConsistencySaga: what becomes of one source at one revision, as a saga. app.py starts one, and runs it with
+`run(store, [DocConsistencySaga], ...)`; so does, of what was started, `eventstore work --app` with this module.
 
     look      notes how far the log goes
     ingest    appends the events of the source            taken back: events that bring the documents back to there
@@ -18,7 +18,7 @@ import time
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers import Exponential, Park, Saga, StepContext
+from consumers import Exponential, Park, Resource, Saga, StepContext
 from consumers.retry import Policy
 from eventstore import DurabilityNotReached, OutcomeUnknown, Overloaded, Unavailable
 from examples.docs_consistency.analyses import analysis_of
@@ -28,7 +28,7 @@ from examples.docs_consistency.errors import BadInput, ReadModelDamaged
 from examples.docs_consistency.events import SourceAnalysed, SourceReported, SourceStored, SourceWithdrawn
 from examples.docs_consistency.ingest import bring_back, difference, ingest
 from examples.docs_consistency.parse import outlines_of
-from examples.docs_consistency.pipeline import Pipeline
+from examples.docs_consistency.pipeline import Pipeline, opened_pipeline
 from examples.docs_consistency.report import Report, page
 
 
@@ -153,3 +153,6 @@ DocConsistencySaga = (
     .step("analyse", analyse, compensate=forget, retry=RETRY, on=ON, retry_compensation=UNDO, timeout="1h")
     .step("report", publish, compensate=remove, retry=RETRY, on=ON, retry_compensation=UNDO, timeout="1h")
 )
+
+# What steps ask for by type, where `eventstore work` runs them; app.py gives them what it has open.
+the_pipeline = Resource(Pipeline, opened_pipeline)

@@ -79,8 +79,9 @@ async def _end_when_done(
 
 
 def has_ended(state: State) -> bool:
-    """As far as it goes by itself."""
-    return state.is_final or state.status == "stuck"
+    """As far as it goes by itself: one that is stuck goes on if an operator has said how."""
+    is_asked = state.retry is not None or state.skip is not None
+    return state.is_final or (state.status == "stuck" and not is_asked)
 
 
 async def _is_followed(pipeline: Pipeline, stream: str) -> bool:
