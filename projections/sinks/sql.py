@@ -26,6 +26,8 @@ from projections.sinks.sql_changes import Changes
 from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
 
 STATEMENT_SECONDS = 30
+_MAKING = 7_305_102_204
+"""The advisory lock under which tables are made."""
 _PARAMS = ("projection", "generation", "partition")
 
 
@@ -37,7 +39,7 @@ class SqlSink:
         self._engine = engine_of(url)
         self._changes: dict[int, Changes] = {}
         self._lock = Lock()
-        self._is_ready = False
+        self._has_tables = False
 
     def close(self) -> None:
         self._engine.dispose()
@@ -47,6 +49,7 @@ class SqlSink:
     def prepare(self, generation: Generation) -> None:
         """Makes the tables of a generation."""
         with self._begin() as connection:
+            _alone(connection)
             for table in self.of(generation.number).values():
                 table.create(connection, checkfirst=True)
 
@@ -56,9 +59,18 @@ class SqlSink:
 
     def generations(self, projection: str) -> Sequence[Generation]:
         with self._begin(writes=False) as connection:
+            if not self._is_made(connection):
+                return []
             wanted = sa.select(generations).where(generations.c.projection == projection)
             found = connection.execute(wanted.order_by(generations.c.generation)).all()
         return [_generation(row) for row in found]
+
+    def names(self) -> list[str]:
+        """The projections that are kept in this database."""
+        with self._begin(writes=False) as connection:
+            if not self._is_made(connection):
+                return []
+            return sorted(connection.execute(sa.select(generations.c.projection).distinct()).scalars())
 
     def begin(self, generation: Generation, *, again: bool = False) -> Generation:
         """One is begun, unless one of this version is there and it is not to be done `again`."""
@@ -142,6 +154,8 @@ class SqlSink:
 
     def checkpoints(self, projection: str, generation: int) -> Mapping[int, Checkpoint]:
         with self._begin(writes=False) as connection:
+            if not self._is_made(connection):
+                return {}
             found = connection.execute(sa.select(checkpoints).where(*_of(checkpoints, projection, generation))).all()
             rows = connection.execute(sa.select(detached).where(*_of(detached, projection, generation))).all()
         by_partition: dict[int, dict[str, Row]] = {}
@@ -177,7 +191,8 @@ class SqlSink:
     def _begin(self, *, writes: bool = True) -> Iterator[sa.Connection]:
         """One transaction. Raises Unavailable for what may pass."""
         try:
-            self._ready()
+            if writes:
+                self._make()
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
         except (OperationalError, InterfaceError) as error:
@@ -187,12 +202,24 @@ class SqlSink:
                 raise ReadModelUnavailable(_said(error)) from error
             raise
 
-    def _ready(self) -> None:
+    def _make(self) -> None:
+        """The tables of the sink's own."""
         with self._lock:
-            if not self._is_ready:
+            if not self._has_tables:
                 with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                    _alone(connection)
                     own.create_all(connection, checkfirst=True)
-                self._is_ready = True
+                self._has_tables = True
+
+    def _is_made(self, connection: sa.Connection) -> bool:
+        self._has_tables = self._has_tables or sa.inspect(connection).has_table(generations.name)
+        return self._has_tables
+
+
+def _alone(connection: sa.Connection) -> None:
+    """Tables are made by one process at a time: `IF NOT EXISTS` of PostgreSQL is no guard against another."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
 
 
 def engine_of(url: str) -> sa.Engine:

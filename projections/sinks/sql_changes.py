@@ -6,11 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 
 from consumers.state import Effect
 from projections.checkpoint import BadChange
 from projections.rows import ADD, EXECUTE, PUT, REMOVE
+from projections.sinks.merged import merged
 
 _Shape = tuple[str, str, Any]
 
@@ -24,47 +25,42 @@ class Changes:
         self._known: dict[_Shape, tuple[sa.Executable, tuple[str, ...]]] = {}
 
     def run(self, connection: sa.Connection, changes: Sequence[Effect]) -> None:
-        """Raises BadChange with its index among the changes, where that can be told by trying one by one."""
-        for shape, group in groupby(enumerate(changes), key=lambda each: self._shape(each[1])):
-            runs = list(group)
-            if shape[0] == EXECUTE:
-                for index, change in runs:
-                    self._one(connection, index, *change.args)
-                continue
-            statement, names = self._statement(shape)
-            rows = [dict(zip(names, change.args[1], strict=True)) for _, change in runs]
-            if len(rows) == 1:
-                self._one(connection, runs[0][0], statement, rows[0])
-            else:
-                self._many(connection, runs[0][0], statement, rows)
-
-    @staticmethod
-    def _shape(change: Effect) -> _Shape:
-        return (change.command, change.key, id(change) if change.command == EXECUTE else change.args[0])
-
-    def _many(
-        self, connection: sa.Connection, first: int, statement: sa.Executable, rows: list[dict[str, Any]]
-    ) -> None:
-        """Together; if one is refused, one by one up to that."""
-        savepoint = connection.begin_nested()
+        """Raises BadChange for the first that the database refuses."""
+        if not changes:
+            return
+        together = connection.begin_nested()
         try:
-            connection.execute(statement, rows)
-        except SQLAlchemyError:
-            savepoint.rollback()
-            for index, row in enumerate(rows, first):
-                self._one(connection, index, statement, row)
-        else:
-            savepoint.commit()
-
-    def _one(self, connection: sa.Connection, index: int, statement: sa.Executable, row: Mapping[str, Any]) -> None:
-        try:
-            connection.execute(statement, row)
-        except StatementError as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
+            for shape, group in groupby(merged(changes, self._tables), key=_shape):
+                self._execute(connection, shape, list(group))
+        except DBAPIError as error:
+            if not _is_of_change(error):
                 raise
-            if isinstance(error, DBAPIError) and type(error).__name__ == "OperationalError":
-                raise  # of the database, not of the change
-            raise BadChange(index, str(error.orig or error)) from error
+        except StatementError:
+            pass
+        else:
+            together.commit()
+            return
+        together.rollback()
+        self._one_by_one(connection, changes)
+
+    def _one_by_one(self, connection: sa.Connection, changes: Sequence[Effect]) -> None:
+        """To find the one that is refused."""
+        for index, change in enumerate(changes):
+            try:
+                self._execute(connection, _shape(change), [change])
+            except StatementError as error:
+                if isinstance(error, DBAPIError) and not _is_of_change(error):
+                    raise
+                raise BadChange(index, str(error.orig or error)) from error
+
+    def _execute(self, connection: sa.Connection, shape: _Shape, changes: Sequence[Effect]) -> None:
+        if shape[0] == EXECUTE:
+            for change in changes:
+                connection.execute(*change.args)
+            return
+        statement, names = self._statement(shape)
+        rows = [dict(zip(names, change.args[1], strict=True)) for change in changes]
+        connection.execute(statement, rows if len(rows) > 1 else rows[0])
 
     def _statement(self, shape: _Shape) -> tuple[sa.Executable, tuple[str, ...]]:
         known = self._known.get(shape)
@@ -96,6 +92,16 @@ class Changes:
             *_keys(key_names),
             *_values(values),
         )
+
+
+def _shape(change: Effect) -> _Shape:
+    """Changes of one shape are one statement."""
+    return change.command, change.key, id(change) if change.command == EXECUTE else change.args[0]
+
+
+def _is_of_change(error: DBAPIError) -> bool:
+    """Whether a change is refused, and not the database in trouble: a lost connection, a lock, a full disk."""
+    return not error.connection_invalidated and not isinstance(error, OperationalError | InterfaceError)
 
 
 def _values(names: Sequence[str]) -> tuple[str, ...]:
