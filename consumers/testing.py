@@ -12,7 +12,7 @@ fails the test.
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ import anyio
 from msgspec import Struct
 
 from consumers.consumer import Consumer
-from consumers.context import To
+from consumers.context import Context, To
 from consumers.errors import InvalidConsumer
 from consumers.handle import Handling
 from consumers.keys import effect_key
@@ -65,7 +65,7 @@ class Given(Struct, frozen=True):
                 f"{told(consumer)} is no consumer", field="consumer", remedy="what @consumer(name) has made"
             )
         needed = checked_resources(resources, consumer.handlers)
-        return run_apart(partial(_handled, self, consumer, needed, attempt, replaying))
+        return run_apart(partial(handled, self, consumer, needed, attempt, replaying))
 
     def saga(self, saga: Saga, *, resources: Iterable[Resource] = ()) -> Scenario:
         """A scenario of sagas of this type, to which these events are brought first: see there for what follows. Raises
@@ -143,15 +143,21 @@ class _Home(Struct, frozen=True):
 _KEYS = Keys("es", 16)
 
 
-async def _handled(
-    given: Given, consumer: Consumer, resources: tuple[Resource, ...], attempt: int, replaying: bool
+async def handled(
+    given: Given,
+    consumer: Consumer,
+    resources: tuple[Resource, ...] = (),
+    attempt: int = 1,
+    replaying: bool = False,
+    context: Callable[..., Context] = Context,
 ) -> Handled:
+    """What comes of the events; `context` makes what handlers get."""
     types = EventTypes(consumer.types)
     events = _recorded(given, types)
     done: list[tuple[RecordedEvent, Succeeded]] = []
     error: BaseException | None = None
     async with opened(resources) as values:
-        handling = Handling(consumer, _Home(types, LogSettings(), _KEYS, 16), values, "test")
+        handling = Handling(consumer, _Home(types, LogSettings(), _KEYS, 16), values, "test", context=context)
         slot = Slot()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch, slot)
