@@ -154,7 +154,8 @@ def _on(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact]:
     for stage in saga.stages:
         if all(state.step(each.name).action.phase in ("succeeded", "skipped") for each in stage):
             continue
-        return [fact for each in stage for fact in _stepped(saga, state, each, at, types)]
+        failed = [each for each in stage if state.step(each.name).action.phase == "failed"]
+        return [fact for each in failed[:1] or stage for fact in _stepped(saga, state, each, at, types)]
     return [facts.Completed()] if saga.stages else ()
 
 
@@ -298,7 +299,10 @@ def _undo_skipped(state: State, skip: facts.SkipRequested) -> list[Fact]:
 
 
 def _freed(state: State) -> Iterable[Fact]:
-    """Stuck: until an operator says how it goes on."""
+    """Stuck: until an operator says how it goes on, or what was given up has succeeded after all."""
+    step, is_undo = state.step(state.stuck_at), state.stuck_while == "compensating"
+    if (step.undo if is_undo else step.action).phase == "succeeded":
+        return [facts.Forward(f"{state.stuck_at} succeeded after all", state.stuck_while)]
     if state.retry is not None:
         return [facts.Forward(f"retried by {state.retry.who}", state.stuck_while)]
     if state.skip is not None and state.skip.step != state.stuck_at:

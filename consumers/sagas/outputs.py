@@ -27,7 +27,7 @@ def following(
     return."""
     fact = received.fact
     given = (data,) if not isinstance(fact, EventReceived) else (data, event_of(fact, types))
-    returned = _listed(reaction(*given))
+    returned = _last_timers(_listed(reaction(*given)))
     _check(returned, reaction, saga, is_first=data is None)
     changes: dict[str, Any] = {}
     for each in returned:
@@ -56,6 +56,14 @@ def _listed(returned: Any) -> list[Any]:
     if returned is None:
         return []
     return list(returned) if isinstance(returned, Iterable) and not isinstance(returned, Struct) else [returned]
+
+
+def _last_timers(returned: list[Any]) -> list[Any]:
+    """What is said last of a timer counts."""
+    last = {each.name: at for at, each in enumerate(returned) if isinstance(each, Timer | CancelTimer)}
+    return [
+        each for at, each in enumerate(returned) if not isinstance(each, Timer | CancelTimer) or last[each.name] == at
+    ]
 
 
 def _made(

@@ -32,7 +32,7 @@ from consumers.sagas.saga import Saga
 from consumers.sagas.state import State, Trial
 from eventstore.envelope import NewEvent, RecordedEvent, Untyped
 from eventstore.errors import InvalidEvent, InvalidRequest, TooLarge
-from infrastructure.tasks import Spawn
+from infrastructure.tasks import Spawn, plain_errors
 
 _TIMERS = UUID("5f7bb1c2-7a3e-4a0e-9a55-6d5b6f2f7d10")
 _INPUTS = (facts.TimerFired, facts.RetryRequested, facts.SkipRequested, facts.AbortRequested)
@@ -109,9 +109,10 @@ class React:
         if len(waiting) == 1:
             await self._attempt(state, waiting[0], ctx)
             return
-        async with anyio.create_task_group() as tasks:
-            for each in waiting:
-                tasks.start_soon(self._attempt, state, each, ctx)
+        with plain_errors():  # an outage is one, however many attempts it meets
+            async with anyio.create_task_group() as tasks:
+                for each in waiting:
+                    tasks.start_soon(self._attempt, state, each, ctx)
 
     async def _attempt(self, state: State, opened: Open, ctx: Context) -> None:
         saga = self._instances.definition(state)
