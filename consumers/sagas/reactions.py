@@ -142,7 +142,8 @@ def wait_for(event: type[Struct], correlate: Correlate, then: Callable[[Any, Any
 def ids_of(correlate: Correlate, event: Any, saga: str) -> tuple[str, ...]:
     """The ids of the sagas that an event concerns, each once. Raises InvalidEvent for what is no id."""
     found = correlate(event)
-    every = () if found is None else (found,) if isinstance(found, str) else tuple(found)
+    is_one = isinstance(found, str) or not isinstance(found, Iterable)
+    every = () if found is None else (found,) if is_one else tuple(found)
     for each in every:
         if not isinstance(each, str) or not each:
             raise InvalidEvent(
