@@ -3,24 +3,25 @@
 -- takes both back or neither.
 --
 -- KEYS  head, log, urgent, dup:0, dup:1, timers, what, then one index key for each stream of the call
--- ARGV  duplicate window in microseconds | most timers | bytes of events, as in due.lua | the time in ms, or nothing
+-- ARGV  duplicate window in microseconds | four as for due.lua: most timers, bytes of events, ms ahead, the time
 --       | number of timers | of each its id and the place of its stream's index key in KEYS
--- returns as due.lua, of those that are due now; then the number of those that were appended
+-- returns as due.lua, of those that wait now; then the number of those that were appended
 -- errors NOPARTITION, DAMAGED, OOM, READONLY. Nothing is written.
 --
--- In order of their due times, whatever the order of the call: at a timer that is due and that the call does not name,
--- or of which it names another stream, it ends. An id that the log has is not appended again: an append has used it.
+-- In order of their due times, whatever the order of the call, which may name some that are not due: at a timer that is
+-- due and that the call does not name, or of which it names another stream, it ends. An id that the log has is not
+-- appended again: an append has used it.
 
 local head_key, dup_0, dup_1, timers_key, what_key, INDEXES = KEYS[1], KEYS[4], KEYS[5], KEYS[6], KEYS[7], 7
-local window, most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local window, most, most_bytes, ahead_ms = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0
 
 -- include appending.lua
 -- include eventstore/notes.lua
 -- include timers.lua
 
-local now_ms = tonumber(ARGV[4]) or math.floor(microseconds() / 1000)
+local now_ms = tonumber(ARGV[5]) or math.floor(microseconds() / 1000)
 local places = {}
-for at = 6, 4 + 2 * ARGV[5], 2 do places[ARGV[at]] = tonumber(ARGV[at + 1]) end
+for at = 7, 5 + 2 * ARGV[6], 2 do places[ARGV[at]] = tonumber(ARGV[at + 1]) end
 
 -- ---- what is due, and named ----
 
@@ -34,7 +35,7 @@ for _, each in ipairs((due_timers(timers_key, what_key, now_ms, most, most_bytes
   has_urgent = has_urgent or is_urgent(each.timer.letter)
 end
 if not due[1] then
-  return due_page(timers_key, what_key, now_ms, most, most_bytes, 0)
+  return due_page(timers_key, what_key, now_ms, ahead_ms, most, most_bytes, 0)
 end
 
 -- ---- all that may be refused ----
@@ -64,4 +65,4 @@ if notes[1] then
 end
 redis.call('ZREM', timers_key, unpack(ids))
 redis.call('HDEL', what_key, unpack(ids))
-return due_page(timers_key, what_key, now_ms, most, most_bytes, #notes / 2)
+return due_page(timers_key, what_key, now_ms, ahead_ms, most, most_bytes, #notes / 2)

@@ -35,10 +35,10 @@ local function earliest(timers_key, from, to, most)
   return redis.call('ZRANGE', timers_key, from, to, 'BYSCORE', 'LIMIT', 0, most, 'WITHSCORES')
 end
 
--- Those that are due, in order, each {id, due, what parse_timer says}: `most` at most, and not much more than so many
--- bytes. And when the next one is, in ms, -1 if there is none.
-local function due_timers(timers_key, what_key, now_ms, most, most_bytes) -- luacheck: ignore
-  local found = earliest(timers_key, '-inf', now_ms, most)
+-- Those that are due at a time, in order, each {id, due, what parse_timer says}: `most` at most, and not much more than
+-- so many bytes. And when the next one is, in ms, -1 if there is none.
+local function due_timers(timers_key, what_key, at_ms, most, most_bytes) -- luacheck: ignore
+  local found = earliest(timers_key, '-inf', at_ms, most)
   local ids = {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
   local values = ids[1] and redis.call('HMGET', what_key, unpack(ids))
@@ -48,18 +48,17 @@ local function due_timers(timers_key, what_key, now_ms, most, most_bytes) -- lua
     page[i] = { id = id, due = tonumber(found[2 * i]), timer = parse_timer(what_key, id, values[i]) }
     bytes = bytes + #values[i]
   end
-  if #page == most then return page, now_ms end
-  local following = earliest(timers_key, string.format('(%.0f', now_ms), '+inf', 1)[2]
+  if #page == most then return page, page[most].due end
+  local following = earliest(timers_key, string.format('(%.0f', at_ms), '+inf', 1)[2]
   return page, following and following ~= 'inf' and tonumber(following) or -1
 end
 
--- The answer of due.lua, behind what `...` are.
-local function due_page(timers_key, what_key, now_ms, most, most_bytes, ...) -- luacheck: ignore
-  local page, following = due_timers(timers_key, what_key, now_ms, most, most_bytes)
+-- The answer of due.lua at a time, with what is due up to so many ms later; `...` come behind it.
+local function due_page(timers_key, what_key, now_ms, ahead_ms, most, most_bytes, ...) -- luacheck: ignore
+  local page, following = due_timers(timers_key, what_key, now_ms + ahead_ms, most, most_bytes)
   local told = {}
-  for _, each in ipairs(page) do
-    told[#told + 1] = each.id
-    told[#told + 1] = each.timer.stream
+  for i, each in ipairs(page) do
+    told[3 * i - 2], told[3 * i - 1], told[3 * i] = each.id, each.timer.stream, each.due
   end
   return { now_ms, following, told, ... }
 end

@@ -1,8 +1,8 @@
 """The timekeeper of a worker: fires the timers of its share of the partitions, each at its time.
 
     share      who lives is asked thrice in the time of a lease, and when the bell of the members rings (members.py)
-    look       what is due, and when the next one is
-    fire       appends what is due, a page at a time, and tells what is due then
+    look       what is due, or will be in a moment, and when the next one is
+    fire       appends what is due, a page at a time, and tells what a look would
     sleep      until the next one, or until a timer is scheduled that is due before it: its bell rings (bells.py)
 
 So nothing is asked while nothing is due, however many wait. What was due while no worker ran is fired when one comes,
@@ -38,6 +38,8 @@ HEARTBEATS = 3
 """In the time to live of a member."""
 LEAVE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.05, 1.0
+SOON_MS = 5.0
+"""What is due so much later is named, too: it may be due when the call arrives."""
 NEAR_SECONDS, FAR_SECONDS = 10.0, 600.0
 """Up to so near a timer is slept to without another look, and never longer than so far: two clocks go differently."""
 
@@ -141,6 +143,7 @@ class Clock:
         self._log, self._partition, self._on_fired = log, partition, on_fired
         self._scope = anyio.CancelScope()
         self._rung = asyncio.Event()
+        self._ahead_ms = 0.0
 
     def ring(self) -> None:
         """A timer may be due before the one that is slept to."""
@@ -152,6 +155,7 @@ class Clock:
     async def run(self) -> None:
         """Until `stop`. Raises LogDamaged."""
         pause, is_prepared = FIRST_PAUSE_SECONDS, False
+        due: Due | None = None  # None: it must look
         with self._scope:
             while True:
                 self._rung.clear()
@@ -159,29 +163,45 @@ class Clock:
                     if not is_prepared:
                         await prepare(self._log, self._partition)
                         is_prepared = True
-                    due = await self._fire()
+                    due = await self._fire(due)
                 except Unavailable as error:
                     logger.warning("timers_wait", partition=self._partition, why=str(error))
                     await anyio.sleep(pause)
-                    pause = min(2 * pause, LAST_PAUSE_SECONDS)
+                    pause, due = min(2 * pause, LAST_PAUSE_SECONDS), None
                     continue
                 pause = FIRST_PAUSE_SECONDS
-                with anyio.move_on_after(slumber(due)):
-                    await self._rung.wait()
+                due = due if await self._sleep(due) else None
 
-    async def _fire(self) -> Due:
-        """All that is due, in its order."""
-        due = await look(self._log, self._partition)
-        while due.timers:
-            due = await fire(self._log, self._partition, due.timers)
+    async def _fire(self, due: Due | None) -> Due:
+        """All that is due, in its order; what waits then."""
+        if due is None:
+            due = self._heard(await look(self._log, self._partition))
+        while due.next_ms is not None and due.next_ms <= self._server_ms:
+            timers = due.until(self._server_ms + SOON_MS)
+            call = fire(self._log, self._partition, timers) if timers else look(self._log, self._partition)
+            due = self._heard(await call)
             self._on_fired(due.fired)
         return due
 
+    async def _sleep(self, due: Due) -> bool:
+        """Until the next one is due, as far as is known. False: another look must be taken before."""
+        seconds = inf if due.next_ms is None else max(due.next_ms - self._server_ms, 0) / 1_000
+        nap = slumber(seconds)
+        with anyio.move_on_after(nap):
+            await self._rung.wait()
+        return nap == seconds and not self._rung.is_set()
 
-def slumber(due: Due) -> float:
-    """For how many seconds there is nothing to do. Far ahead only most of the time is slept, for the server's clock may
-    go faster than ours, or be set."""
-    if due.next_ms is None:
-        return inf
-    seconds = max(due.next_ms - due.now_ms, 0) / 1_000
-    return seconds if seconds <= NEAR_SECONDS else min(0.9 * seconds, FAR_SECONDS)
+    def _heard(self, due: Due) -> Due:
+        self._ahead_ms = due.now_ms - time.monotonic() * 1_000
+        return due
+
+    @property
+    def _server_ms(self) -> float:
+        """The server's time, or a moment less."""
+        return time.monotonic() * 1_000 + self._ahead_ms
+
+
+def slumber(seconds: float) -> float:
+    """For how long to sleep towards what is due so late. Far ahead only most of the time, and then another look is
+    taken: the server's clock may go faster than ours, or be set."""
+    return seconds if seconds <= NEAR_SECONDS or seconds == inf else min(0.9 * seconds, FAR_SECONDS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumers.timers import firing
 from infrastructure.server_program import find_program
-from tests.property.timer_world import PAGE, PARTITIONS, World
+from tests.property.timer_world import AHEAD, PAGE, PARTITIONS, World
 from tests.support.servers import Server, redis_server
 from tests.support.stores import open_store
 
@@ -38,6 +38,7 @@ def test_the_scripts_do_what_the_model_does(
     server: Server, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firing, "MOST_TIMERS", PAGE)  # so that pages are full
+    monkeypatch.setattr(firing, "AHEAD_MS", AHEAD)
     with portal.wrap_async_context_manager(open_store(server, prefix="es", partitions=PARTITIONS)) as store:
 
         @settings(max_examples=EXAMPLES, deadline=None)

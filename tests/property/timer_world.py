@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 from consumers.keys import timer_keys
 from consumers.timers.calls import schedule_event, unschedule
-from consumers.timers.firing import Due, fire, look
+from consumers.timers.firing import Due, Told, fire, look
 from eventstore import EventStore, codec
 from eventstore.errors import IdConflict
 from eventstore.log import Log
@@ -26,7 +26,7 @@ from tests.support.timers import noted
 PARTITION, PARTITIONS = 1, 2
 STREAMS = [stream_in(PARTITION, PARTITIONS, category) for category in ("one", "two", "three")]
 WORKERS = range(3)
-MOST_IDS, PAGE = 12, 4
+MOST_IDS, PAGE, AHEAD = 12, 4, 10
 LONG = 10**9
 
 
@@ -61,25 +61,29 @@ class Model(msgspec.Struct):
         return True
 
     def due(self, now: int) -> Due:
-        order = sorted((due, str(event_id), stream) for event_id, (due, stream, _) in self.waiting.items())
-        page = [each for each in order if each[0] <= now][:PAGE]
-        following = order[len(page)][0] if len(order) > len(page) else None
-        if len(page) == PAGE:
-            following = now  # it is asked again
-        return Due(now, following, tuple((event_id.encode(), stream) for _, event_id, stream in page))
+        order = self._ordered()
+        told = [each for each in order if each.due_ms <= now + AHEAD][:PAGE]
+        following = order[len(told)].due_ms if len(order) > len(told) else None
+        if len(told) == PAGE:
+            following = told[-1].due_ms  # what lies behind a full page is not looked at
+        return Due(now, following, tuple(told))
 
-    def fire(self, timers: tuple[tuple[bytes, str], ...], now: int) -> Due:
-        fired = 0
-        for timer, stream in self.due(now).timers:
-            if (timer, stream) not in timers:
+    def fire(self, timers: tuple[Told, ...], now: int) -> Due:
+        fired, named = 0, {(each.id, each.stream) for each in timers}
+        for each in [each for each in self._ordered() if each.due_ms <= now][:PAGE]:
+            if (each.id, each.stream) not in named:
                 break
-            event_id = UUID(timer.decode())
-            due, _, n = self.waiting.pop(event_id)
+            event_id = UUID(each.id.decode())
+            due, stream, n = self.waiting.pop(event_id)
             if event_id not in self.known:
                 self.append(event_id, stream, n)
                 self.fired_at.append((due, now))
                 fired += 1
         return msgspec.structs.replace(self.due(now), fired=fired)
+
+    def _ordered(self) -> list[Told]:
+        found = [Told(str(event_id).encode(), stream, due) for event_id, (due, stream, _) in self.waiting.items()]
+        return sorted(found, key=lambda each: (each.due_ms, each.id))
 
 
 class World:
@@ -148,7 +152,7 @@ class World:
     def fire(self) -> None:
         """By what a worker has seen, perhaps long ago, or a part of it, in any order; it may do so again."""
         worker = self.chance.choice(WORKERS)
-        timers = list(self.seen[worker].timers) if worker in self.seen else []
+        timers = list(self.seen[worker].told) if worker in self.seen else []
         if self.chance.random() < 0.3:
             self.chance.shuffle(timers)
             timers = timers[: self.chance.randint(0, len(timers))]
@@ -180,7 +184,7 @@ class World:
         self.now += LONG
         wanted = {event_id for event_id in self.model.waiting if event_id not in self.model.known}
         before = [event_id for event_id, _, _ in self.model.log]
-        while timers := self._ask(self._look).timers:
+        while timers := self._ask(self._look).told:
             self._ask(self._fire, timers)
             self.model.fire(timers, self.now)
         self.compare()
@@ -209,7 +213,7 @@ class World:
     async def _look(self) -> Due:
         return await look(self.log, PARTITION, now_ms=self.now)
 
-    async def _fire(self, timers: tuple[tuple[bytes, str], ...]) -> Due:
+    async def _fire(self, timers: tuple[Told, ...]) -> Due:
         return await fire(self.log, PARTITION, timers, now_ms=self.now)
 
     def _an_event(self) -> tuple[UUID, str, int]:

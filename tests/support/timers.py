@@ -39,8 +39,8 @@ async def fire_all(store: EventStore, now_ms: int) -> int:
     fired = 0
     for partition in range(store.log.partitions):
         due = await look(store.log, partition, now_ms=now_ms)
-        while due.timers:
-            due = await fire(store.log, partition, due.timers, now_ms=now_ms)
+        while timers := due.until(now_ms):
+            due = await fire(store.log, partition, timers, now_ms=now_ms)
             fired += due.fired
     return fired
 

@@ -12,7 +12,7 @@ from consumers.errors import InvalidConsumer
 from consumers.groups import create_group
 from consumers.start import Start
 from consumers.timers.calls import schedule_event, unschedule
-from consumers.timers.firing import MOST_TIMERS, fire, look
+from consumers.timers.firing import AHEAD_MS, MOST_TIMERS, fire, look
 from consumers.timers.timekeeper import keeping_time
 from eventstore import EventStore, Metadata, NewEvent, Priority, RecordedEvent
 from eventstore.errors import IdConflict, InvalidEvent, InvalidRequest, TooLarge, Unavailable
@@ -151,15 +151,15 @@ async def test_an_id_may_wait_again_once_it_was_taken_back(store: EventStore) ->
     await schedule_event(log, streams[0], noted(1), 1_000)
     seen = await look(log, partition, now_ms=5)
     assert await unschedule(log, streams[0], UUID(int=1, version=4))
-    assert await schedule_event(log, streams[0], noted(1), 9_000)
-    due = await fire(log, partition, seen.timers, now_ms=5)
-    assert (due.fired, due.timers, due.next_ms) == (0, (), 9)
+    assert await schedule_event(log, streams[0], noted(1), 9_000_000)
+    due = await fire(log, partition, seen.told, now_ms=5)
+    assert (due.fired, due.told, due.next_ms) == (0, (), 9_000)
     assert await unschedule(log, streams[0], UUID(int=1, version=4))
     assert await schedule_event(log, streams[1], noted(1), 1_000)
-    due = await fire(log, partition, seen.timers, now_ms=5)
-    assert (due.fired, [stream for _, stream in due.timers]) == (0, [streams[1]])
-    due = await fire(log, partition, due.timers, now_ms=5)
-    assert (due.fired, due.timers, due.next_ms) == (1, (), None)
+    due = await fire(log, partition, seen.told, now_ms=5)
+    assert (due.fired, [each.stream for each in due.told]) == (0, [streams[1]])
+    due = await fire(log, partition, due.told, now_ms=5)
+    assert (due.fired, due.told, due.next_ms) == (1, (), None)
     await assert_sound(store)
 
 
@@ -170,10 +170,23 @@ async def test_of_what_is_due_nothing_is_passed_over(store: EventStore) -> None:
         await schedule_event(log, stream, noted(n), n * 1_000)
     seen = await look(log, 1, now_ms=9)
     await schedule_event(log, stream, noted(3), 3_000)
-    due = await fire(log, 1, seen.timers, now_ms=9)
+    due = await fire(log, 1, seen.told, now_ms=9)
     assert due.fired == 1
-    due = await fire(log, 1, due.timers, now_ms=9)
+    await fire(log, 1, due.told, now_ms=9)
     assert numbers(await found(store)) == [2, 3, 4]
+
+
+async def test_what_is_told_ahead_is_not_fired_ahead(store: EventStore) -> None:
+    stream = stream_in(1, 4)
+    for ms in (50, 60, AHEAD_MS + 51):
+        await schedule_event(store.log, stream, noted(ms), ms * 1_000)
+    seen = await look(store.log, 1, now_ms=50)
+    assert ([each.due_ms for each in seen.told], seen.later_ms) == ([50, 60], AHEAD_MS + 51)
+    due = await fire(store.log, 1, seen.told, now_ms=50)
+    assert (due.fired, [each.due_ms for each in due.told], due.next_ms) == (1, [60], 60)
+    due = await fire(store.log, 1, seen.told, now_ms=59)
+    assert due.fired == 0
+    assert (await fire(store.log, 1, seen.told, now_ms=60)).fired == 1
 
 
 async def test_pages_are_bounded_and_a_thousand_due_at_once_keep_their_order(store: EventStore) -> None:
@@ -181,7 +194,7 @@ async def test_pages_are_bounded_and_a_thousand_due_at_once_keep_their_order(sto
     for n in range(1, 1_001):
         await schedule_event(store.log, stream, noted(n), (2_000 - n % 10) * 1_000)
     due = await look(store.log, 0, now_ms=5_000)
-    assert len(due.timers) == MOST_TIMERS
+    assert len(due.told) == MOST_TIMERS
     async with keeping_time(store.log) as keeper:
         events = await until_found(store, 1_000)
     assert keeper.fired == 1_000
@@ -195,7 +208,7 @@ async def test_large_events_go_in_calls_of_a_mebibyte(store: EventStore) -> None
     for n in range(1, 7):
         await schedule_event(store.log, stream, NewEvent(data=Noted(n, "x" * 400_000), id=uuid4()), n * 1_000)
     due = await look(store.log, 0, now_ms=FAR)
-    assert (len(due.timers), due.next_ms) == (3, 4)
+    assert (len(due.told), due.later_ms) == (3, 4)
     assert await fire_all(store, FAR) == 6
     assert numbers(await found(store)) == [1, 2, 3, 4, 5, 6]
 
