@@ -167,7 +167,7 @@ async def test_a_node_that_is_down_at_the_start_is_done_without_if_others_are_na
         async with connect(settings) as redis:
             await redis.execute(KEYS[1], "INCR", KEYS[1])
     assert up.admin("GET", KEYS[1]) == b"2"
-    with pytest.raises(Unavailable, match=f"no node of the Cluster answers: .*{down.address}.*localhost:1$"):
+    with pytest.raises(Unavailable, match=f"no node of the Cluster answers: .*{down.address}.*localhost:1"):
         async with connect(replace(named, nodes=("localhost:1",))):
             pass
 
