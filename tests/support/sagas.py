@@ -1,7 +1,7 @@
 """Sagas on a server, as a test sees them: their streams, and where they are found."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from consumers.keys import effect_key
@@ -59,7 +59,9 @@ async def unrouted(store: EventStore, saga: Saga) -> Counter[str]:
     return found
 
 
-async def until_listed(store: EventStore, saga: Saga, wanted: dict[str, Iterable[str]], seconds: float = 20.0) -> None:
+async def until_listed(
+    store: EventStore, saga: Saga, wanted: Mapping[str, Iterable[str]], seconds: float = 20.0
+) -> None:
     """Until the index has exactly these."""
     expected = {name: sorted(ids) for name, ids in wanted.items()}
     found: dict[str, list[str]] = {}
@@ -72,5 +74,5 @@ async def until_listed(store: EventStore, saga: Saga, wanted: dict[str, Iterable
         raise AssertionError(f"listed are {shortened(found)}, wanted {shortened(expected)}") from error
 
 
-def shortened(ids: dict[str, list[str]]) -> dict[str, Sequence[str]]:
+def shortened(ids: Mapping[str, list[str]]) -> dict[str, Sequence[str]]:
     return {name: each if len(each) < 10 else [*each[:10], f"... {len(each)}"] for name, each in ids.items()}

@@ -22,16 +22,17 @@ LEASE_SECONDS = 1.0
 
 
 class Workers:
-    """`environment` leads them to their log, `notes` is the file that they all write into."""
+    """`environment` leads them to their log, `notes` is the file that they all write into; `program` is what they run,
+    given that file and the seconds of their leases."""
 
-    def __init__(self, environment: dict[str, str], notes: Path, lease_seconds: float) -> None:
+    def __init__(self, environment: dict[str, str], notes: Path, lease_seconds: float, program: str) -> None:
         self.notes = notes
-        self._environment, self._lease_seconds = environment, lease_seconds
+        self._environment, self._lease_seconds, self._program = environment, lease_seconds, program
         self._all: list[subprocess.Popen[bytes]] = []
         notes.touch()
 
     def start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "tests.support.consumer_worker", str(self.notes), str(self._lease_seconds)]
+        command = [sys.executable, "-m", self._program, str(self.notes), str(self._lease_seconds)]
         with (self.notes.parent / f"worker-{len(self._all)}.log").open("wb") as log:
             process = subprocess.Popen(command, env=os.environ | self._environment, stderr=log, stdout=log)
         self._all.append(process)
@@ -60,9 +61,15 @@ class Workers:
 
 
 @asynccontextmanager
-async def workers(store: EventStore, folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> AsyncIterator[Workers]:
+async def workers(
+    store: EventStore,
+    folder: Path,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    program: str = "tests.support.consumer_worker",
+) -> AsyncIterator[Workers]:
     """Processes for the log of a store, which are killed when the block ends."""
-    some = Workers(_environment(store), folder / "notes", lease_seconds)
+    some = Workers(_environment(store), folder / "notes", lease_seconds, program)
     try:
         yield some
     finally:
