@@ -24,6 +24,7 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.assignment import assign
+from consumers.company import Company
 from consumers.deliveries import Deliveries
 from consumers.errors import EventStoreError, Unavailable
 from consumers.failure import cause_of
@@ -34,7 +35,6 @@ from consumers.lease_calls import Held, acquire, release
 from consumers.listen import Listener
 from consumers.losses import Losses
 from consumers.membership import Member as MemberInfo
-from consumers.membership import Members
 from consumers.owned import GIVEN_BACK, LAST_COMMIT_SECONDS, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
@@ -84,9 +84,11 @@ class Member:
         self._truth = truth
         self._workers, self._renewals, self._on_out = workers, renewals, on_out
         self._info = info
-        self._members = Members(log, self.group, ttl_seconds=renewals.lease_seconds)
         self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
-        self._patience_seconds = renewals.lease_seconds / RENEWALS
+        self._patience_seconds = patience = renewals.lease_seconds / RENEWALS
+        self._company = Company(
+            log, self.group, self._keys, lease_seconds=renewals.lease_seconds, patience_seconds=patience
+        )
         self._owners: dict[int, str] = {}
         self._owned: dict[int, Owned] = {}
         self._leaving: set[int] = set()
@@ -161,9 +163,9 @@ class Member:
         breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
         why, partitions = self._workers.breaker.error, tuple(sorted(self._owned))
         self._info = replace(self._info, partitions=partitions, breaker=breaker, breaker_error=why)
-        members = await self._members.heartbeat(self._info)
+        members = await self._company.gather(self._info)
         self._owners = await owners_of(self._log, self._keys, self._owners, self._patience_seconds)
-        ours = assign(self._log.partitions, [each.id for each in members], self._owners, salt=self.group)
+        ours = assign(self._log.partitions, members, self._owners, salt=self.group)
         wanted: list[GroupKeys] = []
         for partition, owner in ours.items():
             if owner == self._info.id:
@@ -195,7 +197,7 @@ class Member:
             if owned.partition not in self._leaving:
                 self._leaving.add(owned.partition)
                 self._tasks.start_soon(self._drain, owned, 0.0)
-        await self._members.leave(self._info)
+        await self._company.leave(self._info)
 
     async def _settled(self, keys: GroupKeys) -> bool:
         """Whether a partition that should be ours is, or its master is away: that keeps us from no other. What was
@@ -333,7 +335,7 @@ class Member:
                 tasks.start_soon(self._drain, each, grace_seconds)
         try:
             with anyio.move_on_after(LEAVE_SECONDS) as in_time:
-                await self._members.leave(self._info)
+                await self._company.leave(self._info)
             if in_time.cancelled_caught:
                 logger.warning("not_left", group=self.group, why=f"no answer within {LEAVE_SECONDS:g} s")
         except EventStoreError as error:

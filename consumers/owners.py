@@ -35,6 +35,22 @@ async def owners_of(
     return {partition: owner for owners in found for partition, owner in owners.items()}
 
 
+async def holders_of(log: Log, keys: Sequence[GroupKeys], patience_seconds: float) -> dict[int, str]:
+    """In a Cluster: who holds the lease of each partition now, empty for nobody; nothing of those whose master is away,
+    or says nothing for so long."""
+
+    async def ask(each: GroupKeys) -> dict[int, str]:
+        with suppress(Unavailable), anyio.move_on_after(patience_seconds):
+            commands: list[Command] = [("HMGET", each.control, "owner", "until"), ("TIME",)]
+            (owner, until_ms), (seconds, _) = await replies(log.redis, each.control, *commands)
+            is_over = owner is None or int(until_ms) < int(seconds) * 1_000
+            return {each.partition: "" if is_over else owner.decode()}
+        return {}
+
+    found = await together([partial(ask, each) for each in keys])
+    return {partition: owner for owners in found for partition, owner in owners.items()}
+
+
 async def _asked(log: Log, keys: Sequence[GroupKeys]) -> dict[int, str]:
     commands: list[Command] = [("HGET", each.control, "owner") for each in keys]
     owners = await replies(log.redis, keys[0].control, *commands)
