@@ -131,8 +131,8 @@ def _over_time(saga: Saga, state: State, fired: TimerFired) -> Iterable[Fact]:
     if fired.name == DEADLINE:
         limit = format_duration(saga.deadline_seconds or 0.0)
         return [facts.Reacted(key, {}), facts.Compensating(f"it took longer than {limit}")]
-    if now.phase != "waiting" or step is None:
-        return [facts.Ignored(key, f"step {name} does not wait")]
+    if now.phase != "waiting" or step is None or _answer(state, step):
+        return [facts.Ignored(key, f"step {name} does not wait any more")]
     seconds = step.timeout_seconds or 0.0
     reason = Reason("TimeoutError", f"no event came within {format_duration(seconds)}")
     return [facts.Reacted(key, {}), facts.StepFailed(name, now.attempt, reason, seconds)]
@@ -212,20 +212,24 @@ def _stepped(saga: Saga, state: State, step: Step, at: int, types: EventTypes) -
 def _waited(saga: Saga, state: State, step: Step, at: int, types: EventTypes) -> Iterable[Fact]:
     now = state.step(step.name).action
     timer = _cancelled(state, [WAIT + step.name])
-    for kept in state.kept:
-        fact = kept.fact
-        if isinstance(fact, EventReceived) and _waits_for(step, fact.type) and step.wait is not None:
-            data, changes = data_of(saga, state), {}
-            if step.wait.then is not None:
-                changes = changes_of(step.wait.then(data, event_of(fact, types)), data, f"then of {step.name}")
-            return [
-                facts.Reacted(fact.cause, changes),
-                facts.StepSucceeded(step.name, now.attempt, {}, max(at - now.started_at, 0) / 1_000_000),
-                *timer,
-            ]
+    if answer := _answer(state, step):
+        data, changes = data_of(saga, state), {}
+        if step.wait is not None and step.wait.then is not None:
+            changes = changes_of(step.wait.then(data, event_of(answer, types)), data, f"then of {step.name}")
+        return [
+            facts.Reacted(answer.cause, changes),
+            facts.StepSucceeded(step.name, now.attempt, {}, max(at - now.started_at, 0) / 1_000_000),
+            *timer,
+        ]
     if step.timeout_seconds is not None and WAIT + step.name not in state.timers:
         return [facts.TimerSet(WAIT + step.name, now.started_at + round(step.timeout_seconds * 1_000_000))]
     return ()
+
+
+def _answer(state: State, step: Step) -> EventReceived | None:
+    """The first event that a step waits for."""
+    kept = (each.fact for each in state.kept if isinstance(each.fact, EventReceived))
+    return next((each for each in kept if _waits_for(step, each.type)), None)
 
 
 def _cancelled(state: State, names: Iterable[str]) -> list[Fact]:
@@ -247,12 +251,17 @@ def _why(step: str, reason: Reason | None) -> str:
 
 
 def _may_turn(saga: Saga, state: State) -> bool:
-    """Whether it may yet go on: its pivot is under way. What comes meanwhile waits until that is known."""
-    return any(each.kind == "pivot" and state.step(each.name).action.phase == "running" for each in saga.steps)
+    """Whether it goes on, or may yet: its pivot is under way. What comes meanwhile waits until that is known."""
+    is_tried = any(each.kind == "pivot" and state.step(each.name).action.phase == "running" for each in saga.steps)
+    return is_tried or _turns(saga, state)
+
+
+def _turns(saga: Saga, state: State) -> bool:
+    return is_past_pivot(saga, state) and not state.has_gone_back
 
 
 def _back(saga: Saga, state: State, at: int) -> Iterable[Fact]:
-    if is_past_pivot(saga, state) and not state.has_gone_back:
+    if _turns(saga, state):
         return [facts.Forward("its pivot succeeded", "running")]
     if state.is_busy:
         return ()

@@ -143,7 +143,7 @@ def ids_of(correlate: Correlate, event: Any, saga: str) -> tuple[str, ...]:
     """The ids of the sagas that an event concerns, each once. Raises InvalidEvent for what is no id."""
     found = correlate(event)
     is_one = isinstance(found, str) or not isinstance(found, Iterable)
-    every = () if found is None else (found,) if is_one else tuple(found)
+    every: tuple[Any, ...] = () if found is None else (found,) if is_one else tuple(found)
     for each in every:
         if not isinstance(each, str) or not each:
             raise InvalidEvent(

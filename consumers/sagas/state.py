@@ -88,6 +88,8 @@ class State(Struct):
     ended_at: int = 0
     why: str = ""
     """It goes back, went back, or is stuck."""
+    why_back: str = ""
+    """It goes back, also while it is stuck on the way."""
     stuck_at: str = ""
     stuck_while: Literal["running", "compensating"] = "running"
     has_gone_back: bool = False
@@ -290,7 +292,7 @@ def _undo_noted(state: State, fact: UndoNoted, at: int) -> None:
 
 
 def _compensating(state: State, fact: facts.Compensating, at: int) -> None:
-    state.status, state.why, state.ended_at = "compensating", fact.why, 0
+    state.status, state.why, state.why_back, state.ended_at = "compensating", fact.why, fact.why, 0
     state.abort = None
 
 
@@ -303,6 +305,7 @@ def _forward(state: State, fact: facts.Forward, at: int) -> None:
     elif state.stuck_at and fact.to == "compensating" and state.step(state.stuck_at).undo.phase == "none":
         state._undo(state.stuck_at, phase="skipped", ended_at=at, why=fact.why)
     state.status, state.stuck_at, state.retry = fact.to, "", None
+    state.why = state.why_back if fact.to == "compensating" else ""
 
 
 def _migrated(state: State, fact: facts.Migrated, at: int) -> None:

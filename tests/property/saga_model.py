@@ -219,6 +219,8 @@ class Model:
             self._must(not self._can(fact.what, step), f"{fact.what} {step} could be done, and is ignored: {fact.why}")
             return
         found = self._first(fact.what)
+        turns = self.status == "compensating" and self._is_past() and not self.gone_back
+        self._must(not turns, f"{found.what} is ignored, and the saga goes on")
         if self.status != "running" or found.late:
             return
         self._must(found.what == "Begins" or found.what not in self.plan.reacts, f"{found.what} is ignored: {fact.why}")

@@ -1,9 +1,10 @@
-"""A saga whose inputs a test writes down, one after the other; what is decided comes back as words."""
+"""A saga whose inputs a test writes down, one after the other; what is decided comes back as words. And definitions."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from consumers.sagas import facts
 from consumers.sagas.actions import as_builtins
@@ -95,3 +96,40 @@ def words(fact: Fact) -> str:
             return f"{name} {step}" + (f" {attempt}" if attempt > 1 else "")
     of = next((getattr(fact, each) for each in ("step", "name", "stream", "cause", "to") if hasattr(fact, each)), "")
     return f"{name} {of}".strip()
+
+
+# ---- definitions ----
+
+
+class Data(Struct, frozen=True):
+    n: int = 0
+    is_big: bool = False
+
+
+class Answer(Struct, frozen=True):
+    n: int = 1
+
+
+class Other(Struct, frozen=True):
+    n: int = 1
+
+
+async def act(data: Data) -> None: ...
+
+
+def one(event: Answer | Other) -> str:
+    return "1"
+
+
+def add(data: Data, event: Answer) -> Data:
+    return replace(data, n=data.n + event.n)
+
+
+plain = Saga("story", data=Data)
+three = plain.step("a", act, compensate=act).step("b", act, compensate=act).step("c", act)
+pivoted = plain.step("a", act, compensate=act).step("p", act, kind="pivot").step("r", act, kind="retriable")
+waiting = plain.step("a", act, compensate=act).wait("w", Answer, correlate=one, then=add, timeout="1h").step("c", act)
+
+
+def told(saga: Saga) -> Story:
+    return Story(saga, Data())
