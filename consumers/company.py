@@ -43,12 +43,9 @@ class Company:
         """Says that `me` lives; the ids of all who do. Raises GroupNotFound, and Unavailable if there is nothing to go
         by."""
         try:
-            with anyio.fail_after(self._patience_seconds):
-                live = await self._members.heartbeat(me)
-        except (Unavailable, TimeoutError) as error:
+            live = await self._heard(me)
+        except Unavailable as error:
             if not (self._log.redis.is_cluster and self._known):
-                if isinstance(error, TimeoutError):
-                    raise Unavailable(f"no answer within {self._patience_seconds:.1f} s") from error
                 raise
             self._say_away(error)
             return sorted(await self._still_there(me.id))
@@ -61,6 +58,13 @@ class Company:
         """Raises Unavailable."""
         await self._members.leave(me)
 
+    async def _heard(self, me: Member) -> list[Member]:
+        if not self._log.redis.is_cluster:  # then nothing goes on without its one server
+            return await self._members.heartbeat(me)
+        with anyio.move_on_after(self._patience_seconds):
+            return await self._members.heartbeat(me)
+        raise Unavailable(f"no answer within {self._patience_seconds:.1f} s", reason="timeout", maybe_ran=True)
+
     async def _still_there(self, me: str) -> set[str]:
         held = await holders_of(self._log, self._keys, self._patience_seconds)
         now = anyio.current_time()
@@ -72,8 +76,7 @@ class Company:
         self._gone -= holders
         return (self._known - self._gone) | {me}
 
-    def _say_away(self, error: Exception) -> None:
+    def _say_away(self, error: Unavailable) -> None:
         if not self._is_away:
             self._is_away = True
-            why = str(error) or f"no answer within {self._patience_seconds:.1f} s"
-            logger.warning("members_unknown", group=self._group, known=len(self._known), why=why)
+            logger.warning("members_unknown", group=self._group, known=len(self._known), why=str(error))
