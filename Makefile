@@ -16,7 +16,7 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench bench-consumers soak constraints clean
+.PHONY: help install run test lint bench bench-consumers bench-timers soak constraints clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -45,6 +45,9 @@ bench: $(BENCH)  ## Measure the log beside its peers: table, JSON, chart; less w
 
 bench-consumers: $(BENCH)  ## Measure consumers beside their peers, and under failure, urgency and load
 	$(bin)/python -m benchmarks.consume $(ARGS)
+
+bench-timers: $(BENCH)  ## Measure how late scheduled events are, and what waiting costs; more with ARGS="--waiting 1000000"
+	$(bin)/python -m benchmarks.timers $(ARGS)
 
 soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
 	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))
