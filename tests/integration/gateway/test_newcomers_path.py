@@ -7,6 +7,7 @@ import subprocess
 import sys
 from ast import literal_eval
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -88,6 +89,19 @@ def test_the_consumer_of_the_readme(here: Command) -> None:
     assert interrupt(up)[0] == 0
 
 
+def test_the_saga_of_the_readme(here: Command) -> None:
+    (code,) = [block for block in blocks(README, "python") if "Saga(" in block]
+    (here.folder / "shipping.py").write_text(code)
+    run_tests_of(here, "shipping.py")
+    work = here.start("work", "--app", "shipping")
+    wait_for_line(work, "stop it")
+    *published, shown = commands(README.split("\n## See processes through\n")[1].split("\n## ")[0])
+    for words in published:
+        here.ok(*words)
+    wait_until(lambda: "COMPLETED" in here.run(*shown).out)
+    assert interrupt(work)[0] == 0
+
+
 def test_the_first_chapters_of_the_tutorial(here: Command) -> None:
     for words in commands(chapter("Publish and read")):
         here.ok(*words)
@@ -135,6 +149,79 @@ def test_the_chapter_on_consumers(here: Command) -> None:
 
     wait_until(lambda: shares() == [8, 8])
     assert interrupt(one)[0] == interrupt(other)[0] == 0
+
+
+def test_the_chapter_on_sagas(here: Command) -> None:
+    text = chapter("See a process through")
+    first, second, third = re.split(r"^\*\*(?=[A-Z])", text, flags=re.MULTILINE)
+    beginning, one_step = blocks(first, "python")
+    (rest,) = blocks(second, "python")
+    (here.folder / "trips.py").write_text(f"{beginning}\n\n{one_step}")
+    with working_for_trips(here) as work:
+        _, publish, sagas, *shown = commands(first)
+        here.ok(*publish)
+        wait_for_line(work, "booked in Rome as saga-trip-1:room")
+        wait_until(lambda: "completed" in here.ok(*sagas).out)
+        assert all("trip-1" in here.ok(*words).out for words in shown)
+
+    (here.folder / "trips.py").write_text(f"{beginning}\n\n{rest}")
+    run_tests_of(here, "trips.py")
+    with working_for_trips(here) as work:
+        ask, pay, *_ = commands(second)
+        here.ok(*ask)
+        here.ok(*pay)
+        wait_until(lambda: step_of(here, "saga-trip-2", "flight") == "retrying")
+        (here.folder / "the-airline").touch()
+        wait_until(lambda: types_in(here, "trip-2") == ["TripAsked", "DepositPaid", "TripBooked"])
+
+    (here.folder / "trips.py").write_text(f"{beginning}\n\n{rest.replace('1m', '2s')}")
+    with working_for_trips(here) as work:
+        ask, cancel, later, _, listed, graph = commands(third)
+        here.ok(*ask)
+        here.ok(*cancel)
+        wait_for_line(work, "cancelled room 217")
+        here.ok(*later)
+        wait_for_line(work, "cancelled room 217")
+        wait_until(lambda: {each["id"] for each in here.ok(*listed, "--json").items} == {"saga-trip-3", "saga-trip-4"})
+        assert "deposit" in here.ok(*graph).out
+
+
+@contextmanager
+def working_for_trips(here: Command) -> Iterator["subprocess.Popen[str]"]:
+    work = here.start("work", "--app", "trips")
+    wait_for_line(work, "stop it")
+    yield work
+    assert interrupt(work)[0] == 0
+
+
+def step_of(here: Command, saga: str, step: str) -> str:
+    """Nothing while there is no such saga, or step."""
+    found = here.run("sagas", "show", saga, "--json")
+    steps = found.json["steps"] if found.code == 0 else []
+    return next((str(each["status"]) for each in steps if each["name"] == step), "")
+
+
+@pytest.mark.parametrize("code", [block for block in blocks(HOW_TO, "python") if "def test_" in block])
+def test_a_test_of_the_how_to(here: Command, code: str) -> None:
+    (here.folder / "shown.py").write_text(code)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "shown.py"]
+    done = subprocess.run(words, cwd=here.folder, env=here.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"{code.count('def test_')} passed" in done.stdout
+
+
+def test_a_saga_of_the_how_to_is_begun_by_a_program(here: Command) -> None:
+    code = blocks(HOW_TO, "python")
+    (steps,) = [block for block in code if "def pack(" in block]
+    (begin,) = [block for block in code if "await start(" in block]
+    imports, calls = begin.split("\n\n", 1)
+    body = "".join(f"        {line}\n" for line in calls.splitlines())
+    program = f"{steps}\nimport anyio\nfrom eventstore import EventStore\n{imports}\n"
+    program += f"async def main():\n    async with EventStore.open() as store:\n{body}\nanyio.run(main)\n"
+    running = python(here, "purchases.py", program)
+    assert wait_for_line(running, "saga-").split() == ["saga-purchase-7", "True", "running"]
+    wait_until(lambda: "COMPENSATED" in here.ok("sagas", "show", "saga-purchase-7").out)
+    assert interrupt(running)[0] != 0
 
 
 def test_a_program_that_runs_consumers_ends_well_on_sigterm(here: Command) -> None:
