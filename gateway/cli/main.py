@@ -107,7 +107,7 @@ def _check_command(name: str) -> None:
 
 
 def _check_values(app: "App", words: list[str]) -> None:
-    if not words[0].startswith("-") and any(word == "" or word.endswith("=") for word in words):
+    if not words[0].startswith(("-", "__")) and any(word == "" or word.endswith("=") for word in words):
         from gateway.cli.manners.empty import refuse_empty
 
         refuse_empty(_command_of(app, words), words)
