@@ -327,7 +327,8 @@ def _freed(state: State) -> Iterable[Fact]:
 
 def _ended(saga: Saga, state: State) -> Iterable[Fact]:
     if state.inbox:
-        return [facts.Ignored(key_of(each.fact), f"the saga is {state.status}") for each in state.inbox]
+        keys = dict.fromkeys(key_of(each.fact) for each in state.inbox)  # a timer may have fired twice
+        return [facts.Ignored(key, f"the saga is {state.status}") for key in keys]
     if state.timers:
         return _cancelled(state, state.timers)
     if state.status == "compensated" and (state.undo or _late_pivot(saga, state)):

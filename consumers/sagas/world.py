@@ -127,8 +127,15 @@ class World:
             for to in await self._react.handle(event.data, ctx) or ():
                 sent = self.add(to.stream, to.event, Metadata(correlation_id=event.metadata.correlation_id))
                 self.sent.append(To(to.stream, sent.data))
-        elif any(each.name == event.type for each in self.saga.events):
+        else:
+            await self.bring(event)
+
+    async def bring(self, event: RecordedEvent) -> list[tuple[str, str, tuple[Any, ...]]]:
+        """An event to the sagas that it concerns, if any takes its type; gives the effects."""
+        ctx = Context(event)
+        if any(each.name == event.type for each in self.saga.events):
             await self._route.handle(event.data, ctx)
+        return [(effect.command, effect.key, effect.args) for effect in ctx.collected()]
 
     async def turn(self, seconds: float) -> None:
         """Time passes: timers fire, the earliest first, and what follows from each happens before the next."""

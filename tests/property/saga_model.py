@@ -251,7 +251,7 @@ class Model:
         self._must(trial.phase in ("none", "retrying"), f"{fact.step} is begun, and was {trial.phase}")
         self._must(f"$retry.{fact.step}" not in self.timers, f"{fact.step} is tried before its time")
         self._must(fact.attempt == trial.attempt + 1, "an attempt is left out, or made twice")
-        self._must(trial.attempt or not plan.when or self.notes % 2 == 0, f"the condition of {fact.step} does not hold")
+        self._must(trial.phase != "none" or not plan.when or self.notes % 2 == 0, f"the condition of {fact.step} does not hold")
         trial.phase, trial.attempt = "waiting" if plan.waits else "running", fact.attempt
         self.begun_forward = self.begun_forward or plan.kind == "retriable"
 
