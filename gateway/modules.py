@@ -12,7 +12,8 @@ from gateway.errors import BadRequest
 from infrastructure.errors import EventStoreError
 
 if TYPE_CHECKING:
-    from consumers import Consumer, Resource
+    from consumers import Resource, Saga
+    from consumers.runnable import Runnable
 
 T = TypeVar("T")
 
@@ -26,13 +27,54 @@ def event_types_of(name: str) -> list[type[Struct]]:
     return list(dict.fromkeys(each for each in found if _is_event(each, module)))
 
 
-def consumers_of(name: str) -> "tuple[list[Consumer], list[Resource]]":
-    """The consumers of a module, also those that it has imported, and the resources that it defines. Raises BadRequest
-    if it cannot be imported."""
+def consumers_of(name: str) -> "tuple[list[Runnable], list[Resource]]":
+    """The consumers of a module, also those that it has imported, its sagas, and the resources that it defines. Raises
+    BadRequest if it cannot be imported."""
     from consumers import Consumer, Resource
 
     module = _imported(name)
-    return _values(module, Consumer), _values(module, Resource)
+    return [*_values(module, Consumer), *_sagas(module)], _values(module, Resource)
+
+
+def saga_of(text: str) -> "Saga":
+    """The saga that `MODULE` or `MODULE:TYPE` defines. Raises BadRequest."""
+    name, _, kind = text.partition(":")
+    found = {each.name: each for each in _sagas(_imported(name, field="MODULE"))}
+    if kind and kind not in found:
+        raise BadRequest(f"module {name} has no saga {kind}", field="MODULE", remedy=_one_of(name, found))
+    if not kind and len(found) != 1:
+        what = f"{len(found)} sagas" if found else "no saga"
+        raise BadRequest(f"module {name} has {what}", field="MODULE", remedy=_one_of(name, found))
+    return found[kind] if kind else next(iter(found.values()))
+
+
+def _sagas(module: ModuleType) -> "list[Saga]":
+    """Those that are no earlier version of another."""
+    from consumers import Saga
+
+    found = _values(module, Saga)
+    earlier = {id(each) for saga in found for each in saga.earlier}
+    return [each for each in found if id(each) not in earlier]
+
+
+def _one_of(module: str, found: "dict[str, Saga]") -> str:
+    names = " or ".join(f"{module}:{kind}" for kind in sorted(found))
+    return f"name one: {names}" if found else 'name the module that defines it: ingestion = Saga("ingestion", data=...)'
+
+
+def told(value: "Runnable") -> str:
+    """How a consumer, or a saga, is called to people."""
+    from consumers import Saga
+
+    return f"saga {value.name}" if isinstance(value, Saga) else value.name
+
+
+def groups_of(value: "Runnable") -> list[str]:
+    """The groups of a consumer, or a saga."""
+    from consumers import Saga
+    from consumers.sagas.groups import group_names_of
+
+    return group_names_of(value) if isinstance(value, Saga) else [value.name]
 
 
 def _values(module: ModuleType, kind: type[T]) -> list[T]:
@@ -45,7 +87,7 @@ def _is_event(struct: type[Struct], module: ModuleType) -> bool:
     return struct is not Struct and ("__event_type__" in vars(struct) or struct.__module__ == module.__name__)
 
 
-def _imported(name: str) -> ModuleType:
+def _imported(name: str, field: str = "--app") -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does; a console script does not
@@ -54,7 +96,7 @@ def _imported(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # a user's module may raise anything, or exit, while it is imported
         raise BadRequest(
             f"module {name} cannot be imported: {type(error).__name__}: {error}",
-            field="--app",
+            field=field,
             remedy=_remedy(error, name),
         ) from error
 

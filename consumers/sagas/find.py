@@ -49,7 +49,9 @@ async def saga_types(log: Log, saga: str | None = None) -> list[str]:
         near = get_close_matches(saga, found, n=1)
         guess = f", did you mean {near[0]}?" if near else ""
         remedy = f"eventstore work --app MODULE runs them; there are: {', '.join(found) or 'none'}"
-        raise GroupNotFound(react_group(saga), f"no worker has run sagas of type {saga} yet{guess}", remedy)
+        error = GroupNotFound(react_group(saga), f"no worker has run sagas of type {saga} yet{guess}", remedy)
+        error.field = "type"
+        raise error
     return [saga]
 
 

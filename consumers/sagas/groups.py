@@ -40,6 +40,11 @@ def react_group(saga: str) -> str:
     return f"saga.{saga}.react"
 
 
+def group_names_of(saga: Saga) -> list[str]:
+    """Of the groups that it is run by."""
+    return [*([route_group(saga.name)] if saga.events else []), react_group(saga.name)]
+
+
 def groups_of(store: EventStore, saga: Saga, opened: Mapping[Any, Any], spawn: Spawn) -> tuple[Consumer, ...]:
     """Consumers for `run`. `opened` are the resources of the worker, `spawn` has something done behind a handling."""
     stored = Stored(store)

@@ -62,6 +62,11 @@ async def abort(store: EventStore, stream: str, *, who: str, why: str, wait_seco
     return await _ask(store, stream, "abort", "", who, why, wait_seconds)
 
 
+async def examine(store: EventStore, stream: str, action: Action, step: str = "") -> None:
+    """Refuses now what could not be asked for, as the others do; changes nothing. Raises SagaNotFound, SagaState."""
+    await _examined(store, stream, action, step)
+
+
 def _check_reason(what: str, why: str | None) -> None:
     if not why or not why.strip():
         remedy = "say why, for those who look at the saga later"
@@ -71,10 +76,7 @@ def _check_reason(what: str, why: str | None) -> None:
 async def _ask(
     store: EventStore, stream: str, action: Action, step: str, who: str, why: str | None, wait_seconds: float
 ) -> Answer:
-    found = await history(store.log, stream)
-    if found.damage is not None:
-        raise found.damage
-    _check(found.state, action, step, await letter_of(store.log, stream))
+    found = await _examined(store, stream, action, step)
     told: dict[str, Any] = {"saga": stream, **({"step": step} if step else {})}
     mine = await audit.record(store, who, f"saga-{action}", why, told)
     told |= {"of": mine.version}
@@ -87,6 +89,14 @@ async def _ask(
     outcome = {"outcome": answer.outcome, "status": answer.status, **({"why": answer.why} if answer.why else {})}
     await audit.record(store, who, f"saga-{action}{OUTCOME}", None, told | outcome)
     return answer
+
+
+async def _examined(store: EventStore, stream: str, action: Action, step: str) -> History:
+    found = await history(store.log, stream)
+    if found.damage is not None:
+        raise found.damage
+    _check(found.state, action, step, await letter_of(store.log, stream))
+    return found
 
 
 def _check(state: State, action: Action, step: str, letter: LetterShape | None = None) -> None:

@@ -80,7 +80,8 @@ class Moment(Struct, frozen=True):
 
 class SagaShape(Struct, frozen=True):
     """A saga. `version` is that of its definition, `stream_version` that of its stream, which has this name. Steps are
-    those that were begun. `actions` can be asked for now, `asked` are those that nobody has carried out yet.
+    those that were begun. `undo` is taken back if it goes back, or as it does, in this order. `actions` can be asked
+    for now, `asked` are those that nobody has carried out yet.
 
     `letter` is told if the worker cannot handle a fact of it: retrying, it comes to it later; parked, the saga is stuck
     until the dead letter is dealt with. `workers` run sagas of its type."""
@@ -100,6 +101,8 @@ class SagaShape(Struct, frozen=True):
     input: Any
     data: dict[str, Any]
     steps: tuple[StepShape, ...]
+    undo: tuple[str, ...]
+    is_going_back: bool
     timers: tuple[TimerShape, ...]
     inputs: tuple[InputShape, ...]
     actions: tuple[Action, ...]

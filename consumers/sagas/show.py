@@ -76,6 +76,8 @@ def _shape(found: History, kind: str, letter: LetterShape | None, workers: int) 
         input=state.input,
         data=state.data,
         steps=tuple(_step(name, each) for name, each in state.steps.items()),
+        undo=tuple(each if isinstance(each, str) else f"send {each.type}" for each in reversed(state.undo)),
+        is_going_back="compensating" in (state.status, state.stuck_while if state.status == "stuck" else ""),
         timers=tuple(_timers(state)),
         inputs=tuple(_inputs(state)),
         actions=actions(state),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WITHIN_SECONDS = 0.3
 MOST = 200
+_SAGA = "saga-"
 
 
 def stream_names(context: Any) -> list[str]:
@@ -23,6 +24,18 @@ def stream_names(context: Any) -> list[str]:
 def group_names(context: Any) -> list[str]:
     """For `Parameter(completer=...)` of a consumer group."""
     return sorted({name.partition(":")[0] for name in _names(context.incomplete, "g", "hash")})
+
+
+def saga_names(context: Any) -> list[str]:
+    """For `Parameter(completer=...)` of a saga: the name of its stream."""
+    beginning = context.incomplete if context.incomplete.startswith(_SAGA) else _SAGA
+    return sorted(name for name in _names(beginning, "i", "list") if name.startswith(context.incomplete))
+
+
+def saga_types(context: Any) -> list[str]:
+    """For `Parameter(completer=...)` of a saga's type: by the groups that follow them."""
+    names = {name.partition(":")[0] for name in _names(f"saga.{context.incomplete}", "g", "hash")}
+    return sorted(name[len("saga.") : -len(".react")] for name in names if name.endswith(".react"))
 
 
 def categories(context: Any) -> list[str]:

@@ -14,7 +14,8 @@ from gateway.cli.manners.interrupt import Stop, stopping_on_signals
 from gateway.cli.manners.session import Session, count
 
 if TYPE_CHECKING:
-    from consumers import Consumer, Resource
+    from consumers import Resource
+    from consumers.runnable import Runnable
     from eventstore import EventStore
 
 NOTES = """\
@@ -58,19 +59,21 @@ async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
                 session.note("stopping")
 
 
-def _tell(session: Session, url: str, store: "EventStore", app: str | None, consumers: "list[Consumer]") -> None:
+def _tell(session: Session, url: str, store: "EventStore", app: str | None, consumers: "list[Runnable]") -> None:
+    from gateway.modules import groups_of, told
+
     types = sorted(each.name for each in store.log.types)
-    groups = [each.name for each in consumers]
+    groups = [name for each in consumers for name in groups_of(each)]
     lines = [f"eventstore is up at {url}"]
     if app is not None:
         lines.append(f"{count(len(types))} event types in {app}")
     if groups:
-        lines.append(f"working for {', '.join(groups)}")
+        lines.append(f"working for {', '.join(map(told, consumers))}")
     shape = {"url": url, "partitions": store.log.partitions, "types": types, "groups": groups}
     session.show(shape, *lines, "stop it with Ctrl-C")
 
 
-def _consumers_of(module: str | None) -> "tuple[list[Consumer], list[Resource]]":
+def _consumers_of(module: str | None) -> "tuple[list[Runnable], list[Resource]]":
     if module is None:
         return [], []
     from consumers.runnable import checked

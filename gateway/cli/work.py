@@ -11,7 +11,7 @@ from gateway.cli.manners.session import Session
 from gateway.cli.names import group_names
 
 if TYPE_CHECKING:
-    from consumers import Consumer
+    from consumers.runnable import Runnable
 
 NOTES = """\
 Run as many as you like, on as many machines: they share out the partitions
@@ -36,17 +36,17 @@ async def work(
     group: Annotated[list[str] | None, Parameter(negative="", completer=group_names)] = None,
     flags: ServerFlags = SERVER,
 ) -> None:
-    """Run the consumers of a module until Ctrl-C.
+    """Run the consumers and sagas of a module until Ctrl-C.
 
     Parameters
     ----------
     app
-        The module that defines the consumers.
+        The module that defines them.
     group
-        Only this group; may be repeated.
+        Only this group; may be repeated. A saga runs as a whole.
     """
     from consumers.runnable import checked
-    from gateway.modules import consumers_of, event_types_of
+    from gateway.modules import consumers_of, event_types_of, groups_of, told
 
     session = Session(flags, server_checks_wanted=True)
     consumers, resources = consumers_of(app)
@@ -54,24 +54,26 @@ async def work(
     checked(chosen, resources)
     with stopping_on_signals() as stop:
         async with session.store(event_types_of(app)) as store:
-            names = [each.name for each in chosen]
-            session.show({"groups": names}, f"working for {', '.join(names)}", "stop it with Ctrl-C")
+            groups = [name for each in chosen for name in groups_of(each)]
+            session.show({"groups": groups}, f"working for {', '.join(map(told, chosen))}", "stop it with Ctrl-C")
             await consume(session, store, chosen, resources, stop)
 
 
-def _chosen(app: str, consumers: "list[Consumer]", groups: list[str] | None) -> "list[Consumer]":
+def _chosen(app: str, consumers: "list[Runnable]", groups: list[str] | None) -> "list[Runnable]":
+    """A saga is chosen by any of its groups: it runs as a whole."""
     from gateway.errors import BadRequest
+    from gateway.modules import groups_of
 
     if not consumers:
         raise BadRequest(
             f"module {app} has no consumer",
             field="--app",
-            remedy="name the module whose functions are decorated with @consumer(...)",
+            remedy="name the module whose functions are decorated with @consumer(...), or that defines a Saga(...)",
         )
-    names = [each.name for each in consumers]
+    names = {name for each in consumers for name in groups_of(each)}
     for group in groups or ():
         if group not in names:
             raise BadRequest(
                 f"the module has no consumer {group}", field="--group", remedy=f"one of {', '.join(sorted(names))}"
             )
-    return [each for each in consumers if groups is None or each.name in groups]
+    return [each for each in consumers if groups is None or not set(groups).isdisjoint(groups_of(each))]

@@ -10,14 +10,15 @@ from gateway.cli.manners.session import Session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumers import Consumer, Resource
+    from consumers import Resource
+    from consumers.runnable import Runnable
     from eventstore import EventStore
 
 
 async def consume(
     session: Session,
     store: "EventStore",
-    consumers: "Sequence[Consumer]",
+    consumers: "Sequence[Runnable]",
     resources: "Sequence[Resource]",
     stop: Stop,
 ) -> None:

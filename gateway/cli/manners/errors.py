@@ -23,6 +23,7 @@ _FLAGS = {
     "data": "DATA",
     "job": "ID",
     "replay": "ID",
+    "saga": "ID",
     "to": "--to",
     "until": "--until",
     "skip": "--yes",

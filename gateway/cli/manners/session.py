@@ -123,6 +123,12 @@ class Session:
 
         return rfc3339(time_us)
 
+    def clock(self, moment: str, *, with_day: bool = False) -> str:
+        """The time of day, in UTC, where `time` would tell how long ago that was; else as that does."""
+        if self._times != "relative":
+            return self.time(moment)
+        return moment[5 if with_day else 11 : 23].replace("T", " ")
+
     # ---- notes, to stderr ----
 
     def note(self, text: str) -> None:

@@ -198,6 +198,8 @@ def test_bash_completes_commands_flags_and_streams(cli: Command) -> None:
     assert complete("ver") == ["verify"]
     assert "--backwards" in complete("read", "--")
     assert complete("read", "order-") == ["order-42", "order-43"]
+    cli.ok("publish", "saga-payment-1", "T")
+    assert complete("sagas", "show", "saga-") == ["saga-payment-1"]
     cli.ok("groups", "create", "mailer")
     cli.ok("groups", "create", "totals")
     assert complete("groups", "ma") == ["mailer"]
