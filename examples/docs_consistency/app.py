@@ -1,5 +1,6 @@
 """One run: a checkout is seen through its saga (saga.py), then reported on."""
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -96,22 +97,29 @@ async def _bring_up_to_date(
             return None
         if is_new:
             await catch_up(store, documents, source, stop)
-    _tell(state, is_new=is_new)
+    _tell(state, settings, is_new=is_new)
     if state.status == "stuck":
-        raise Stuck(state.why, remedy=f"mend it, then: eventstore sagas retry {state.stream}")
+        raise Stuck(state.why, remedy=f"mend it, then: eventstore sagas retry {state.stream}, and run again")
     if state.status == "compensated":
-        raise TakenBack(state.why, remedy=f"mend the source and run again; eventstore sagas show {state.stream}")
+        raise TakenBack(state.why, remedy="mend the source, and run again")
     data = msgspec.convert(state.data, DocConsistency)
     return data if is_new else replace(data, revisions=0, events=0)
 
 
-def _tell(state: State, *, is_new: bool) -> None:
+def _tell(state: State, settings: Settings, *, is_new: bool) -> None:
     if state.data.get("is_rewritten") and is_new:
         say("the log's last commit is not in this history: the difference to the tree was appended")
     if not is_new and state.status == "completed":
         say(f"{state.stream} has completed before: nothing is new")
     else:
         say("\n".join(timeline(state)))
+        say(f"more of it: {_where(settings)}eventstore sagas show {state.stream}")
+
+
+def _where(settings: Settings) -> str:
+    """What a command needs to find this log."""
+    home = settings.eventstore.data_dir
+    return "" if home == load_settings().eventstore.data_dir else f"EVENTSTORE_DATA_DIR={shlex.quote(str(home))} "
 
 
 async def _report(
