@@ -151,11 +151,12 @@ class Handling:
                 if not plan.is_plain:
                     return await self._attempt(slot, plan, event, attempts + calls, replaying, term, job)
                 # Written out once more: another await, and a Context, would cost as much as all the rest.
-                if made is None:
+                first, made = made, None
+                if first is None:
                     slot.deadline = monotonic() + plan.timeout_seconds
                     returned = await plan.call(event if plan.takes_envelope else event.data)
                 else:
-                    returned, made = made.result(), None
+                    returned = first.result()
                 if returned is None and not slot.disturbed:
                     slot.deadline = NEVER
                     return NOTHING

@@ -13,6 +13,7 @@ from consumers.consumer import consumer
 from consumers.context import Context, To
 from consumers.deliveries import Undecodable
 from consumers.errors import InvalidConsumer
+from consumers.handle import Made
 from consumers.outcome import NOTHING, UNCALLED, Failed
 from consumers.retry import DEFAULT, Fixed, Immediate, Park
 from consumers.slots import Slot
@@ -69,6 +70,23 @@ async def test_each_type_has_its_handler_and_others_are_passed_over() -> None:
         assert await both.handle(Slot(), recorded(data)) is outcome
     assert seen == [("ship", OrderShipped()), ("charge", OrderPlaced())]
     assert both.types == frozenset({"OrderPlaced", "Shipped"})
+
+
+async def test_a_first_call_that_the_worker_has_made_counts_as_one_attempt() -> None:
+    calls: list[object] = []
+
+    @consumer("charge", retry=Immediate(3))
+    async def charge(event: OrderPlaced) -> None:
+        calls.append(event)
+        if len(calls) == 1:
+            raise Declined
+
+    one = recorded(OrderPlaced())
+    assert await handling(charge).handle(Slot(), one, made=Made(raised=Declined())) is NOTHING
+    assert len(calls) == 2
+    calls.clear()
+    assert await handling(charge).handle(Slot(), one, made=Made()) is NOTHING
+    assert calls == []
 
 
 async def test_the_context_says_what_is_handled_and_how() -> None:
