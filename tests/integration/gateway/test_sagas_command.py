@@ -200,6 +200,8 @@ def test_what_is_not_there_is_told(here: Here) -> None:
     wrong = here.run("sagas", "list", "--status", "broken")
     assert (wrong.code, "  field: --status\n" in wrong.err) == (2, True)
     assert here.run("sagas", "saga-payment-9", "--limit", "2").code == 2
+    taken = here.run("groups", "create", "saga.payment.react")
+    assert (taken.code, "a worker that runs the saga makes its groups itself" in taken.err) == (2, True)
 
 
 def test_a_definition_is_drawn(here: Here, cli: Command) -> None:

@@ -214,6 +214,8 @@ def test_a_handler_that_cannot_work_is_refused_by_name_with_a_remedy(
         ({"middleware": "metrics"}, "middleware"),
         ({"middleware": [object()]}, "middleware"),
         ({"name": "two words"}, "name"),
+        ({"name": "timers"}, "name"),
+        ({"name": "saga.x"}, "name"),
         ({"name": taking_nothing}, "name"),
     ],
 )
