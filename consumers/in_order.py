@@ -5,17 +5,17 @@ is to be chosen: the next event is the one behind the last. So this is a generat
 be done for each, half a microsecond's worth, and ends as soon as there is anything else to think of.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from consumers.deliveries import Delivery
 from consumers.lease import now
 from consumers.owned import Owned
 
 
-def in_order(owned: Owned, until: float) -> Iterator[Delivery]:
-    """What may be handled next, until a time by the clock of leases. Whoever asks for the next event says that the one
-    before has succeeded and brought nothing. If the next is not asked for, the last remains in hands, as if it had been
-    taken by `take`. It may end though there is more: `take` tells."""
+def in_order(owned: Owned, until: float, hurried: Sized) -> Iterator[Delivery]:
+    """What may be handled next, until a time by the clock of leases, or until some partition is hurried. Whoever asks for
+    the next event says that the one before has succeeded and brought nothing. If the next is not asked for, the last
+    remains in hands, as if it had been taken by `take`. It may end though there is more: `take` tells."""
     if owned.holds_replays_back:
         return
     holder, lease, first_failed_us = owned.holder, owned.lease, owned.first_failed_us
@@ -28,6 +28,7 @@ def in_order(owned: Owned, until: float) -> Iterator[Delivery]:
         and not owned.draining
         and ahead.alone is None
         and not others.count
+        and not hurried
         and not bringing.is_laden
         and not lease.paused
         and until > now() < lease.until

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 
 from consumers.deliveries import Deliveries, Delivery
 from consumers.holder import Urgent
+from consumers.scripted import ask
 from consumers.turns import CLASSES
 from consumers.weights import HEAVY_BYTES
 from eventstore.codec import unpack
 from eventstore.log import Log
+from infrastructure import lua
 from infrastructure.patience import replies
 
 if TYPE_CHECKING:
     from infrastructure.connect import Command, Reply
 
-EVENTS_AT_ONCE = 64
+EVENTS_AT_ONCE, BYTES_AT_ONCE = 64, 1 << 20
 PREDECESSORS = 1_024
 """Of a stream, beyond the window: with more of them it comes forward when the main pass has come nearer."""
+_urgent = lua.load("consumers", "urgent")
 
 
 async def urgent_beyond(
@@ -31,13 +34,11 @@ async def urgent_beyond(
 ) -> tuple[list[Urgent], str]:
     """The streams of the first urgent events behind the entry `after`, which lies at or behind `read_up_to`, the last
     position read; each once, with the last of these events. Also the entry to go on after. Raises Unavailable."""
-    key, events = log.keys.urgent(partition), log.keys.events(partition)
-    (found,) = await replies(log.redis, key, ("XRANGE", key, f"({after}", "+", "COUNT", EVENTS_AT_ONCE))
+    keys = [log.keys.urgent(partition), log.keys.events(partition)]
+    found = await ask(log, _urgent, keys, [after, EVENTS_AT_ONCE, BYTES_AT_ONCE])
     if not found:
         return [], after
-    look: list[Command] = [("XRANGE", events, entry_id, entry_id) for entry_id, _ in found]
-    stored = await replies(log.redis, events, *look)
-    entries = [unpack(partition, each[0][0], each[0][1][1]) for each in stored if each]
+    entries = [unpack(partition, entry_id, value[0]) for entry_id, *value in found if value]
     last = {each.stream: each for each in map(deliveries.one, entries) if deliveries.wanted(each)}
     large = {entry.position for entry in entries if len(entry.data) >= HEAVY_BYTES}
     urgent = await _with_predecessors(log, partition, list(last.values()), read_up_to, large)
@@ -47,10 +48,11 @@ async def urgent_beyond(
 async def _with_predecessors(
     log: Log, partition: int, last: Sequence[Delivery], read_up_to: int, large: Container[int]
 ) -> list[Urgent]:
-    if not last:
-        return []
     found: list[Urgent] = []
-    for entry, positions in zip(last, await _positions(log, partition, last), strict=True):
+    preceded = [each for each in last if each.version > 1]
+    known = dict(zip((each.stream for each in preceded), await _positions(log, partition, preceded), strict=True))
+    for entry in last:
+        positions = known.get(entry.stream, (entry.position,))
         beyond = sum(int(position) > read_up_to for position in positions)
         if 0 < beyond < PREDECESSORS:
             of_class = CLASSES[entry.metadata.priority]
@@ -63,6 +65,8 @@ async def _with_predecessors(
 async def _positions(log: Log, partition: int, last: Sequence[Delivery]) -> "list[Reply]":
     """Of each event and what precedes it in its stream. Of most streams nothing is archived: their places in the index
     are asked for along with that."""
+    if not last:
+        return []
     keys = [log.keys.index(partition, entry.stream) for entry in last]
     ranges = [_range(key, entry.version) for key, entry in zip(keys, last, strict=True)]
     archived: list[Command] = [("LINDEX", key, 0) for key in keys]

@@ -34,7 +34,7 @@ LOOP_SECONDS = 0.002
 """After so long the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
 TURN_SECONDS = 0.02
 """After so long with one partition a worker goes on with the next that may have work, or it would never get to it; at
-once if there is something urgent."""
+once if another has something urgent."""
 
 PASSED_OVER = 256
 """Of one partition, events that are looked at for one that had better probe."""
@@ -73,9 +73,10 @@ class Workers:
         self._waiting: list[asyncio.Future[None]] = []
         self._in_between = 0  # of them, how many leave the loop its turn
         self._hands: list[_Hands] = []
-        self._came_forward: set[Owned] = set()
-        """Partitions with something urgent that went before the others: not again until one of these had its turn."""
-        self._is_urgent = False
+        self._hurried: deque[Owned] = deque()
+        """Partitions with something urgent, each once. They come forward, every second turn at the most: so the others
+        have theirs, if short ones."""
+        self._has_hurried = False
 
     async def run(self) -> None:
         """For as long as it is not cancelled."""
@@ -88,12 +89,12 @@ class Workers:
         if owned not in self._is_ready:
             self._is_ready.add(owned)
             self._ready.append(owned)
-        if owned.holder.has_urgent and owned not in self._came_forward:
-            self._ready.remove(owned)
-            self._ready.appendleft(owned)
-            self._came_forward.add(owned)
-            self._is_urgent = True
+        self._hurry(owned)
         self._wake_one()
+
+    def _hurry(self, owned: Owned) -> None:
+        if owned.holder.has_urgent and owned not in self._hurried:
+            self._hurried.append(owned)
 
     def refuse(self, event: Delivery, error: CommitRefused) -> None:
         """What an event brought cannot be carried out."""
@@ -139,18 +140,29 @@ class Workers:
         loop_at = 0.0
         while True:
             owned = await self._next()
-            turn_ends_at = now() + TURN_SECONDS
+            began_at = now()
             while await self._handle_some(hands, owned, loop_at):
                 if (at := now()) >= loop_at:
                     owned.reading.turn_over()
                     await self._leave_the_loop_its_turn()
                     loop_at = now() + LOOP_SECONDS  # from now: the loop may have taken long
-                if (at >= turn_ends_at or self._is_urgent) and len(self._ready) > 1:
+                if self._is_over(owned, at - began_at):
+                    self._hurry(owned)
                     break
             else:
                 self._is_ready.discard(owned)
                 with suppress(ValueError):
                     self._ready.remove(owned)
+
+    def _is_over(self, owned: Owned, seconds: float) -> bool:
+        """The turn of a partition that has lasted so long."""
+        if len(self._ready) < 2:
+            with suppress(ValueError):
+                self._hurried.remove(owned)
+            return False
+        if self._hurried and (seconds >= LOOP_SECONDS or not owned.holder.has_urgent):
+            return True
+        return seconds >= TURN_SECONDS
 
     async def _handle_some(self, hands: _Hands, owned: Owned, until: float) -> bool:
         """Handles one event, or many until then. False if none may be."""
@@ -171,7 +183,7 @@ class Workers:
         slot, breaker, refused = hands.slot, self.breaker, self._refused
         plans, every = self._handling.plans, self._handling.every
         hands.owned = owned
-        for event in in_order(owned, until):
+        for event in in_order(owned, until, self._hurried):
             plan = plans.get(event.type, every)
             if plan is None or not plan.is_plain or isinstance(event, Undecodable):
                 return event
@@ -231,12 +243,20 @@ class Workers:
             finally:
                 if future in self._waiting:
                     self._waiting.remove(future)
+        self._has_hurried = not self._has_hurried and self._bring_forward()
         self._ready.rotate(-1)
-        self._is_urgent = False
-        if self._ready[-1] not in self._came_forward:
-            self._came_forward.clear()
         asyncio.get_running_loop().call_soon(self._wake_one)
         return self._ready[-1]
+
+    def _bring_forward(self) -> bool:
+        """The first of those with something urgent, if there is any."""
+        while self._hurried:
+            owned = self._hurried.popleft()
+            if owned in self._is_ready and owned.holder.has_urgent:
+                self._ready.remove(owned)
+                self._ready.appendleft(owned)
+                return True
+        return False
 
     async def _leave_the_loop_its_turn(self) -> None:
         """Nobody is woken meanwhile: this worker waits for nothing. All of them would be awake soon, each with its time

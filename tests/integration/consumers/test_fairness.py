@@ -159,3 +159,58 @@ async def test_a_partition_with_something_urgent_comes_before_the_others(
         may_go_on.set()
         await until(lambda: len(seen) == 20 * len(partitions) + 1)
     assert [event.metadata.priority for event in seen[:3]] == [Priority.LOW, Priority.CRITICAL, Priority.LOW]
+
+
+async def test_what_is_urgent_in_a_partition_again_waits_for_no_turns_of_all_the_others(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RecordedEvent] = []
+    in_hands: list[RecordedEvent] = []
+    known: set[int] = set()
+    may_go_on = anyio.Semaphore(0)
+    ready = Workers.ready
+
+    def told(workers: Workers, owned: Owned) -> None:
+        ready(workers, owned)
+        if owned.holder.has_urgent:
+            known.add(owned.partition)
+
+    @consumer("hurried-again", concurrency=1)
+    async def handle(event: RecordedEvent) -> None:
+        in_hands.append(event)
+        if len(in_hands) == 1 or event.metadata.priority is Priority.CRITICAL:
+            await may_go_on.acquire()
+        seen.append(event)
+
+    def placed(priority: Priority) -> NewEvent:
+        return NewEvent(data=Placed(1), metadata=Metadata(priority=priority))
+
+    async def hurry(partition: int, stream: int) -> None:
+        known.clear()
+        await store.append(streams_of(store, partition, stream + 1)[stream], [placed(Priority.CRITICAL)])
+        await until(lambda: partition in known)
+
+    monkeypatch.setattr(Workers, "ready", told)
+    partitions = range(store.log.partitions)
+    for partition in partitions:
+        for stream in streams_of(store, partition, 5):
+            await store.append(stream, [placed(Priority.LOW)] * 4)
+    async with running(store, handle):
+        await until(lambda: len(in_hands) == 1)
+        one, other, *_ = [partition for partition in partitions if partition != in_hands[0].partition]
+        await hurry(one, 5)
+        await hurry(other, 5)
+        may_go_on.release()
+        await until(lambda: in_hands[-1].metadata.priority is Priority.CRITICAL)
+        may_go_on.release()
+        await until(
+            lambda: {event.partition for event in seen if event.metadata.priority is Priority.CRITICAL} != set()
+        )
+        await until(lambda: in_hands[-1].metadata.priority is Priority.CRITICAL and in_hands[-1] is not seen[-1])
+        await hurry(one if in_hands[-1].partition == other else other, 6)
+        may_go_on.release()
+        may_go_on.release()
+        await until(lambda: len(seen) == 20 * len(partitions) + 3)
+    low = [place for place, event in enumerate(seen) if event.metadata.priority is Priority.LOW]
+    critical = [place for place, event in enumerate(seen) if event.metadata.priority is Priority.CRITICAL]
+    assert critical[-1] < low[10], "it waited for the turns of the other partitions"
