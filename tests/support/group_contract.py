@@ -2,6 +2,7 @@
 one partition, and events 1 to 6 of the stream order-1."""
 
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import pytest
 
@@ -11,10 +12,13 @@ from consumers.errors import CommitRefused, Stale
 from consumers.lease_calls import Held, acquire, release, renew
 from consumers.order_calls import give_order, pause, take_outcomes, withdraw
 from consumers.state import Effect, Order, Outgoing, Rewind, Row
+from consumers.timers.calls import prepare, schedule_event, unschedule
+from consumers.timers.firing import fire, look
 from eventstore import EventStore
 from tests.support.holding import LEASE_MS, fields_of, held, redis_group
 from tests.support.servers import Server
 from tests.support.stores import Noted
+from tests.support.timers import assert_sound, noted, waiting
 
 Promise = Callable[[Server, EventStore], Awaitable[None]]
 
@@ -122,7 +126,29 @@ async def without_memory_leases_and_offsets_go_on(server: Server, store: EventSt
     assert server.admin("EXISTS", holding.effect_key("n")) == 0
 
 
+async def what_is_scheduled_is_appended_once_it_is_due(server: Server, store: EventStore) -> None:
+    await prepare(store.log, 0)
+    first, second, third = [noted(n) for n in range(1, 4)]
+    for n, event in ((1, first), (2, second), (3, third)):
+        assert await schedule_event(store.log, f"order-{n}", event, n * 1_000)
+        assert not await schedule_event(store.log, f"order-{n}", event, 9_000)
+    assert await unschedule(store.log, "order-2", UUID(int=2, version=4))
+    assert not await unschedule(store.log, "order-2", UUID(int=2, version=4))
+    seen = await look(store.log, 0, now_ms=1)
+    assert ([each.stream for each in seen.told], (await waiting(store))[1].stream) == (
+        ["order-1", "order-3"],
+        "order-3",
+    )
+    for fired in (1, 0):
+        due = await fire(store.log, 0, seen.told, now_ms=1)
+        assert (due.fired, due.next_ms) == (fired, 3)
+    assert not await schedule_event(store.log, "order-1", first, 9_000)
+    assert [event.data.n async for event in store.read("order-1", from_version=7)] == [1]
+    await assert_sound(store)
+
+
 CONTRACT: tuple[Promise, ...] = (
+    what_is_scheduled_is_appended_once_it_is_due,
     one_holds_the_lease_and_who_lost_it_is_told,
     all_of_a_commit_is_written_once,
     the_redis_group_shows_offset_lag_and_failures,
