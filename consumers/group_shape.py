@@ -27,7 +27,9 @@ _recorded_at = struct.Struct(">Q")
 
 
 class MemberShape(Struct, frozen=True):
-    """A member that lives, as it says itself. `breaker_error` is what fails while its breaker is open."""
+    """A member that lives, as it says itself, once in a second. `breaker_error` is what fails while its breaker is
+    open. Of the events that it is `handling`, `retrying` have failed just now and are tried again at once: no partition
+    counts them as retrying."""
 
     id: str
     host: str
@@ -37,6 +39,8 @@ class MemberShape(Struct, frozen=True):
     breaker: str
     version: str
     breaker_error: str = ""
+    handling: int = 0
+    retrying: int = 0
 
 
 class PausedShape(Struct, frozen=True):
@@ -73,6 +77,7 @@ class GroupShape(Struct, frozen=True):
     behind_seconds: float
     retrying: int
     parked: int
+    detached: int
     oldest_parked_at: str | None
     paused: PausedShape | None
     members: tuple[MemberShape, ...]
@@ -112,6 +117,7 @@ async def look_at(log: Log, group: str) -> GroupShape:
         behind_seconds=max(each.behind_seconds for each in shapes),
         retrying=sum(each.retrying for each in shapes),
         parked=sum(each.parked for each in shapes),
+        detached=sum(each.detached for each in shapes),
         oldest_parked_at=rfc3339(min(parked)) if parked else None,
         paused=None if paused is None else _paused_shape(paused),
         members=members,
@@ -184,6 +190,8 @@ def _member_shape(member: Member) -> MemberShape:
         breaker=member.breaker,
         version=member.version,
         breaker_error=member.breaker_error,
+        handling=member.handling,
+        retrying=member.retrying,
     )
 
 

@@ -167,6 +167,7 @@ class Handling:
             if delay != 0:
                 counted = 0 if isinstance(error, LackedHere) else calls
                 return self._failed(plan.handler.file, event, error, counted, delay, first_failed_us)
+            slot.again = event
             await self.turn()
             if slot.disturbed:
                 raise slot.settle(Interrupted(), plan.late)

@@ -162,7 +162,15 @@ class Member:
         self._is_away = False
         breaker: Literal["closed", "open"] = "open" if self._workers.breaker.is_open else "closed"
         why, partitions = self._workers.breaker.error, tuple(sorted(self._owned))
-        self._info = replace(self._info, partitions=partitions, breaker=breaker, breaker_error=why)
+        handling, retrying = self._workers.in_hands
+        self._info = replace(
+            self._info,
+            partitions=partitions,
+            breaker=breaker,
+            breaker_error=why,
+            handling=handling,
+            retrying=retrying,
+        )
         members = await self._company.gather(self._info)
         self._owners = await owners_of(self._log, self._keys, self._owners, self._patience_seconds)
         ours = assign(self._log.partitions, members, self._owners, salt=self.group)

@@ -35,8 +35,9 @@ _leave = lua.load("consumers", "leave")
 
 class Member(Struct, frozen=True):
     """What a member says of itself. `partitions` are those whose lease it holds; `breaker` is open while too much fails
-    for the group to go on, by `breaker_error` at last; `handlers` tell what each does with events that are replayed,
-    `rate` how many events in a second the group may handle."""
+    for the group to go on, by `breaker_error` at last; it has `handling` events in hands, of which `retrying` have
+    failed just now and are tried again at once; `handlers` tell what each does with events that are replayed, `rate`
+    how many events in a second the group may handle."""
 
     id: str
     host: str
@@ -45,6 +46,8 @@ class Member(Struct, frozen=True):
     partitions: tuple[int, ...] = ()
     breaker: Literal["closed", "open"] = "closed"
     breaker_error: str = ""
+    handling: int = 0
+    retrying: int = 0
     version: str = ""
     handlers: dict[str, str] = {}
     rate: float | None = None

@@ -27,7 +27,7 @@ class Interrupted(Exception):
 class Slot:
     """Of one worker. Make it in the worker's own task, in which everything else happens but `overdue`, `interrupt`."""
 
-    __slots__ = ("_before", "_interrupted", "_sent", "_task", "cancels", "deadline", "disturbed", "late_since")
+    __slots__ = ("_before", "_interrupted", "_sent", "_task", "again", "cancels", "deadline", "disturbed", "late_since")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -43,6 +43,8 @@ class Slot:
         """Whether what runs can be cancelled: a thread cannot."""
         self.late_since = 0.0
         """When the attempt under way was found to be over its time; 0 if it is not. One that stays so long is hung."""
+        self.again: object = None
+        """The event that was tried again at once last: the one in hands, while that goes on."""
         self.disturbed = False
         """Whether the attempt is late or interrupted, so that `settle` must be asked what it means."""
 

@@ -111,6 +111,12 @@ class Workers:
         at = monotonic()
         return max((at - hands.began_at for hands in self._hands if hands.owned is owned), default=0.0)
 
+    @property
+    def in_hands(self) -> tuple[int, int]:
+        """How many events are being handled, and how many of them once more at once, of which no row tells."""
+        busy = [hands for hands in self._hands if hands.owned is not None]
+        return len(busy), sum(hands.event is not None and hands.slot.again is hands.event for hands in busy)
+
     def watch(self) -> None:
         """Ends attempts that are over their time, and lets the rest of a partition go on without a slow stream. A
         thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""

@@ -1,5 +1,6 @@
 """eventstore groups"""
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -252,6 +253,10 @@ def _print_one(session: Session, group: "GroupShape") -> None:
     print(f"state     {group.state}{f' {_remark(group)}' if _remark(group) else ''}")
     print(f"lag       {behind}")
     print(f"failures  {count(group.retrying)} retrying, {count(group.parked)} parked{oldest}")
+    if group.members:
+        handling, again = (sum(map(attrgetter(name), group.members)) for name in ("handling", "retrying"))
+        failed = f", {count(again)} of which failed just now" if again else ""
+        print(f"in hand   events: {count(handling)}{failed}; streams beside the main pass: {count(group.detached)}")
     if error := next((each.breaker_error for each in group.members if each.breaker_error), ""):
         print(f"breaker   open: {safe(error)}")
     titles = (Column("MEMBER", gives_way=True), Column("PARTITIONS"), Column("BREAKER"), Column("STARTED"))

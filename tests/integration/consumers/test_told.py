@@ -1,6 +1,7 @@
 """What a worker's log tells its operator, and what it spares him."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,11 +9,14 @@ from structlog.testing import capture_logs
 
 from consumers import replay
 from consumers.consumer import consumer
+from consumers.errors import GroupNotFound
+from consumers.groups import describe_group
 from consumers.keys import group_keys
 from consumers.lease_calls import acquire
 from consumers.retry import Immediate
 from eventstore import EventStore, RecordedEvent
 from eventstore.errors import EventsMissing
+from tests.support.handling import work
 from tests.support.replays import executed, until_lag_is, until_over
 from tests.support.running import owners, running
 from tests.support.servers import Server, redis_server, tries, until
@@ -120,3 +124,30 @@ async def test_a_partition_whose_log_is_broken_is_told_once_and_left_to_nobody(
     assert line["error"].startswith("EventsMissing: ")
     assert line["remedy"]
     assert await owners(store, "stranded") == [""] * store.log.partitions
+
+
+async def test_what_is_tried_again_at_once_is_shown_as_in_hand(store: EventStore) -> None:
+    is_mended = False
+
+    @consumer("hurried", retry=Immediate(attempts=1_000_000))
+    async def handle(event: RecordedEvent) -> None:
+        if event.stream == "order-1" and not is_mended:
+            await work(0.01)
+            raise ValueError("no money")
+        if event.stream == "order-2":
+            await until(lambda: is_mended)
+
+    for stream in ("order-1", "order-2", "order-3"):
+        await store.append(stream, [Noted(1)])
+    async with running(store, handle):
+        async for _ in tries():
+            with suppress(GroupNotFound):
+                shape = await describe_group(store, "hurried")
+                if [(each.handling, each.retrying) for each in shape.members] == [(2, 1)]:
+                    break
+        assert (shape.retrying, shape.parked, shape.detached) == (0, 0, 2)
+        is_mended = True
+        async for _ in tries():
+            (member,) = (await describe_group(store, "hurried")).members
+            if (member.handling, member.retrying) == (0, 0):
+                break

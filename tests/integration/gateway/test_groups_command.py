@@ -81,6 +81,7 @@ def test_a_group_is_shown_with_its_members_and_each_partition(filled: Command, s
     shown = filled.ok("groups", "mailer").out
     assert filled.ok("groups", "show", "mailer").out.splitlines()[:2] == ["group     mailer", "state     running"]
     assert "failures  0 retrying, 1 parked, the oldest 20" in shown
+    assert "in hand   events: 0; streams beside the main pass: 1\n" in shown
     found = filled.ok("--json", "groups", "mailer").json
     assert found["members"][0]["id"] == ADA.id
     assert [each["owner"] for each in found["partitions"]].count(ADA.id) == 1
