@@ -6,6 +6,8 @@ projection; a rebuild is begun here, and seen by them within a second.
 
 from collections.abc import Sequence
 
+import anyio
+import structlog
 from msgspec import Struct
 
 from consumers.errors import GroupNotFound
@@ -15,8 +17,10 @@ from eventstore.jobs import WrongState
 from eventstore.store import EventStore
 from projections.errors import ProjectionNotFound
 from projections.generations import Generation
-from projections.sinks.sql import SqlSink
-from projections.threads import in_thread
+from projections.home import Home
+
+LEAVE_SECONDS, LOOK_SECONDS = 15.0, 0.2
+logger = structlog.get_logger("projections")
 
 
 class GenerationShape(Struct, frozen=True):
@@ -42,19 +46,19 @@ class ProjectionShape(Struct, frozen=True):
         return next((each for each in self.generations if each.state == "live"), None)
 
 
-async def list_projections(store: EventStore, sink: SqlSink) -> list[ProjectionShape]:
+async def list_projections(store: EventStore, home: Home) -> list[ProjectionShape]:
     """All that are kept in a database, by name. Raises ReadModelUnavailable."""
-    return [await describe_projection(store, sink, name) for name in await in_thread(sink.names)]
+    return [await describe_projection(store, home, name) for name in await home.names()]
 
 
-async def describe_projection(store: EventStore, sink: SqlSink, name: str) -> ProjectionShape:
+async def describe_projection(store: EventStore, home: Home, name: str) -> ProjectionShape:
     """Raises ProjectionNotFound, ReadModelUnavailable."""
     heads = [position for _, position in (await store.heads()).places]
     shapes = []
-    for each in await _known(sink, name):
-        reached = await in_thread(sink.checkpoints, name, each.number)
-        behind = sum(max(head - (reached[p].place[1] if p in reached else 0), 0) for p, head in enumerate(heads))
-        detached = sum(len(checkpoint.detached) for checkpoint in reached.values())
+    for each in await _known(home, name):
+        reached = await home.reached(each)
+        behind = sum(max(head - reached.get(p, (0, 0))[0], 0) for p, head in enumerate(heads))
+        detached = sum(streams for _, streams in reached.values())
         shapes.append(
             GenerationShape(
                 each.number, each.version, each.state, each.begun_at, each.diverged, each.group, behind, detached
@@ -63,62 +67,75 @@ async def describe_projection(store: EventStore, sink: SqlSink, name: str) -> Pr
     return ProjectionShape(name, tuple(shapes))
 
 
-async def rebuild(store: EventStore, sink: SqlSink, name: str, *, who: str, why: str | None = None) -> Generation:
+async def rebuild(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> Generation:
     """Begins another generation of the version that is read. Workers fill it from the first event on, and have it read
     when it has caught up; the one before is kept. One that is being built already is given back. Raises
     ProjectionNotFound, ReadModelUnavailable."""
-    known = await _known(sink, name)
+    known = await _known(home, name)
     live = _live(name, known)
-    begun = await in_thread(sink.begin, Generation(name, live.version, tables=live.tables), again=True)
+    begun = await home.begin(Generation(name, live.version, tables=live.tables), again=True)
     await _record(store, who, "projection-rebuild", why, name, begun.number)
     return begun
 
 
-async def rollback(store: EventStore, sink: SqlSink, name: str, *, who: str, why: str | None = None) -> Generation:
+async def rollback(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> Generation:
     """Has the generation read that was read before, if it was kept. Raises WrongState, ProjectionNotFound,
     ReadModelUnavailable."""
-    known = await _known(sink, name)
+    known = await _known(home, name)
     live = _live(name, known)
     kept = [each for each in known if each.state == "kept" and each.number != live.number]
     if not kept:
         raise WrongState(f"{name} has no generation to go back to", field="projection", facts={"projection": name})
-    await in_thread(sink.switch, name, kept[-1].number)
+    await home.switch(name, kept[-1].number)
     await _record(store, who, "projection-rollback", why, name, kept[-1].number)
     return kept[-1]
 
 
-async def drop(store: EventStore, sink: SqlSink, name: str, number: int, *, who: str, why: str | None = None) -> None:
+async def drop(store: EventStore, home: Home, name: str, number: int, *, who: str, why: str | None = None) -> None:
     """Removes a generation that is not read, with its rows and its group; one that is being built is cancelled by it.
     Raises WrongState, ProjectionNotFound, ReadModelUnavailable."""
-    known = await _known(sink, name)
+    known = await _known(home, name)
     found = next((each for each in known if each.number == number), None)
     if found is None:
         raise ProjectionNotFound(name, f"{name} has no generation {number}")
     if found.state == "live":
         remedy = f"eventstore projections rebuild {name}, or rollback, and then drop this one"
         raise WrongState(f"generation {number} of {name} is read", field="generation", remedy=remedy)
-    await in_thread(sink.drop, name, number)
+    await home.drop(name, number)
     await _record(store, who, "projection-drop", why, name, number)
-    try:
-        await delete_group(store, found.group, who=who, why=why)
-    except GroupNotFound:
-        return
+    await _delete_group(store, found.group, who, why)
 
 
-async def pause(store: EventStore, sink: SqlSink, name: str, *, who: str, why: str | None = None) -> None:
+async def _delete_group(store: EventStore, group: str, who: str, why: str | None) -> None:
+    """When its workers have left it, which they do when they see that the generation is gone; what remains of it after
+    a while does no harm, and is told."""
+    with anyio.move_on_after(LEAVE_SECONDS):
+        while True:
+            try:
+                await delete_group(store, group, who=who, why=why)
+            except GroupNotFound:
+                return
+            except WrongState:
+                await anyio.sleep(LOOK_SECONDS)
+            else:
+                return
+    logger.warning("group_left_behind", group=group, remedy=f"eventstore groups delete {group}")
+
+
+async def pause(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> None:
     """Its generations stand still until `resume`. Raises ProjectionNotFound, ReadModelUnavailable."""
-    for each in await _known(sink, name):
+    for each in await _known(home, name):
         await pause_group(store, each.group, who=who, why=why)
 
 
-async def resume(store: EventStore, sink: SqlSink, name: str, *, who: str, why: str | None = None) -> None:
+async def resume(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> None:
     """Raises ProjectionNotFound, ReadModelUnavailable."""
-    for each in await _known(sink, name):
+    for each in await _known(home, name):
         await resume_group(store, each.group, who=who, why=why)
 
 
-async def _known(sink: SqlSink, name: str) -> Sequence[Generation]:
-    known: Sequence[Generation] = await in_thread(sink.generations, name)
+async def _known(home: Home, name: str) -> Sequence[Generation]:
+    known = await home.generations(name)
     if not known:
         raise ProjectionNotFound(name)
     return known

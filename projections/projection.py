@@ -90,6 +90,10 @@ class Projection(Struct, frozen=True, eq=False):
     def types(self) -> tuple[type[Struct], ...]:
         return tuple(kind.struct for handler in self._handlers for kind in handler.types)
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(table.name for table in self.sink.tables) if isinstance(self.sink, Sql) else ()
+
     def also(self, function: Any) -> "Projection":
         """Makes a function a further one of the projection, for events that none takes yet; of a class all methods
         whose names do not begin with `_`. Raises InvalidConsumer."""

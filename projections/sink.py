@@ -53,5 +53,5 @@ def url_of(settings: Settings) -> str:
 
         password = None if postgres.password is None else postgres.password.reveal()
         made = sa.URL.create("postgresql", postgres.user, password, postgres.host, postgres.port, postgres.db)
-        return made.render_as_string(hide_password=False)
+        return str(made.render_as_string(hide_password=False))
     return f"sqlite:///{settings.eventstore.data_dir}/{FILE}"

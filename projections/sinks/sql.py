@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from consumers.state import Effect, Row
 from projections.checkpoint import Checkpoint, Part, Refused, Step
 from projections.errors import ReadModelUnavailable
-from projections.generations import Generation
+from projections.generations import Generation, physical
 from projections.sinks.sql_changes import Changes
 from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
 
@@ -103,15 +103,15 @@ class SqlSink:
             connection.execute(
                 sa.update(generations).where(*_of(generations, projection, generation)).values(state="live")
             )
-            for name, table in self.of(generation).items():
-                quoted, real = _quoted(connection, name), _quoted(connection, table.name)
+            for name in _tables_of(connection, projection, generation):
+                quoted, real = _quoted(connection, name), _quoted(connection, physical(name, generation))
                 connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quoted}")
                 connection.exec_driver_sql(f"CREATE VIEW {quoted} AS SELECT * FROM {real}")  # noqa: S608 - both quoted
 
     def drop(self, projection: str, generation: int) -> None:
         with self._begin() as connection:
-            for table in self.of(generation).values():
-                table.drop(connection, checkfirst=True)
+            for name in _tables_of(connection, projection, generation):
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(connection, physical(name, generation))}")
             for of in (detached, checkpoints, generations):
                 connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
 
@@ -282,5 +282,11 @@ def _generation(row: Any) -> Generation:
     return Generation(row.projection, row.version, row.generation, row.state, row.begun_at, bool(row.diverged), tables)
 
 
+def _tables_of(connection: sa.Connection, projection: str, generation: int) -> list[str]:
+    """The names by which they are read; none of a generation that is not there."""
+    wanted = sa.select(generations.c.tables).where(*_of(generations, projection, generation))
+    return [name for name in (connection.execute(wanted).scalar() or "").split(",") if name]
+
+
 def _quoted(connection: sa.Connection, name: str) -> str:
-    return connection.dialect.identifier_preparer.quote(name)
+    return str(connection.dialect.identifier_preparer.quote(name))
