@@ -84,7 +84,8 @@ async def acquire(
 
 
 def _stored(reply: Sequence[Reply]) -> Stored:
-    _, term, epoch, offset, fin, mute, paused, now_ms, head, epochs, largest, bell, _, rows, orders, replay = reply
+    _, term, epoch, offset, fin, mute, paused, now_ms, head, epochs, largest, bell, _, *rest = reply
+    rows, orders, replay, lapsed = rest
     fields = zip(rows[::2], rows[1::2], strict=True)
     return Stored(
         term=int(term),
@@ -101,6 +102,7 @@ def _stored(reply: Sequence[Reply]) -> Stored:
         largest=None if largest is None else int(largest),
         bell=bell.decode(),
         replay=replay.decode(),
+        lapsed=lapsed,
     )
 
 

@@ -1,5 +1,6 @@
 """Says in a worker's log which partitions it has lost: one line for those that were lost together by the same, and none
-that alarms where a command has moved the group, which takes every lease by force."""
+that alarms where a command has moved the group, which takes every lease by force. And which it has taken from workers
+that died one after the other: an event that kills its process is never parked, for nobody is left to count."""
 
 import re
 from collections.abc import Callable
@@ -7,10 +8,12 @@ from collections.abc import Callable
 import structlog
 
 from consumers.scope import Scope
-from consumers.state import Token
+from consumers.state import Stored, Token
 
 REMEMBERED_SECONDS = 60.0
 """After so long it does not matter any more by what a partition was lost."""
+DEATHS = 3
+"""So many holders in a row died with a partition: that is no accident."""
 _BY_COMMAND = re.compile(r"nobody has it now|(replay|operator)-[0-9a-f]{8} has it now\b")
 
 logger = structlog.get_logger(__name__)
@@ -31,6 +34,7 @@ class Losses:
         self._by_command: dict[int, tuple[float, str]] = {}
         self._untold: dict[str, list[int]] = {}
         self._told = ("", False)
+        self._deadly: dict[int, Stored] = {}
 
     def lost(self, partition: int, why: str) -> None:
         """The lease of a partition is lost."""
@@ -39,8 +43,11 @@ class Losses:
         else:
             self._note(partition, why)
 
-    def taken(self, partition: int, scope: Scope | None, *, mute: bool) -> None:
-        """It was taken, with what the last replay wants of it; `mute`: that was cancelled."""
+    def taken(self, partition: int, scope: Scope | None, stored: Stored) -> None:
+        """It was taken, with what the last replay wants of it."""
+        if stored.lapsed >= DEATHS:
+            self._deadly[partition] = stored
+        mute = stored.mute
         before, found = self._replays.get(partition), ("" if scope is None else scope.job, mute)
         self._replays[partition] = found
         lost_at, why = self._by_command.pop(partition, (0.0, ""))
@@ -58,6 +65,20 @@ class Losses:
         for why, partitions in self._untold.items():
             logger.warning("partitions_lost", group=self._group, partitions=sorted(partitions), why=why)
         self._untold.clear()
+        if self._deadly:
+            self._tell_deadly()
+
+    def _tell_deadly(self) -> None:
+        logger.error(
+            "workers_die",
+            group=self._group,
+            in_a_row=max(stored.lapsed for stored in self._deadly.values()),
+            behind=[f"{partition}:{stored.offset[1]}" for partition, stored in sorted(self._deadly.items())],
+            remedy="an event may kill its worker, and nobody is left then to park it: see by what they ended (a signal,"
+            " out of memory) and what they handled; a handler in a process of its own can fail instead, and a replay to"
+            " a position behind the event passes over it",
+        )
+        self._deadly.clear()
 
     def _note(self, partition: int, why: str) -> None:
         self._untold.setdefault(why.partition(", term ")[0], []).append(partition)

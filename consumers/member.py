@@ -226,7 +226,7 @@ class Member:
         lease = self._renewals.hold(keys, token, asked_at=asked_at, server_ms=answer.now_ms, paused=answer.paused)
         wanted = self._deliveries.wanted if self._deliveries.is_limited else None
         scope = self._scope(keys.partition, answer.replay)
-        self._losses.taken(keys.partition, scope, mute=answer.mute)
+        self._losses.taken(keys.partition, scope, answer)
         owned = Owned(
             self._log,
             keys,

@@ -98,7 +98,8 @@ class Stored(Struct, frozen=True):
     """All that is stored, as seen by who has just taken the lease. `epoch` is the one that the lease numbers in;
     `head`, `epochs` and `largest` are the partition's last position, its chain of epochs and the bytes of its largest
     event (None: not known); `bell` is the id of the last entry of the group's bell; `replay` is what the last
-    replay wants (scope.py), empty if there was none."""
+    replay wants (scope.py), empty if there was none; `lapsed` is how many holders in a row have let their time pass, as
+    one does that dies."""
 
     term: int
     epoch: int
@@ -114,6 +115,7 @@ class Stored(Struct, frozen=True):
     largest: int | None
     bell: str = "0-0"
     replay: str = ""
+    lapsed: int = 0
 
     def token(self, owner: str) -> Token:
         """The token of whoever has taken this lease."""

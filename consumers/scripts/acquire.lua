@@ -4,7 +4,8 @@
 -- ARGV  name of the group | who takes it | lease in ms | 1 to take it from whoever has it, else 0 | a term to be above
 -- returns "taken", term, epoch, offset, fin, mute, paused, TIME in ms, head position, epochs,
 --         bytes of the largest event (nothing if not known), id of the bell's last entry,
---         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}, what the last replay wants
+--         1 if the Redis group is missing, {stream, row, ...}, {order id, order, ...}, what the last replay wants,
+--         how many holders in a row have let their time pass instead of giving the lease back
 --       or "held", owner, end of the lease, TIME, all in ms
 --       or "missing", what
 -- errors NOPARTITION: the partition was never made; DAMAGED; READONLY of a replica. Nothing is written.
@@ -39,9 +40,13 @@ if free or by_force or replid ~= head[1] then written_first(control_key) end
 if replid ~= head[1] then redis.call('HSET', head_key, 'replid', replid, 'number', number) end
 if not free and not by_force then return { 'held', lease[1], tonumber(lease[5]), now_ms } end
 
+local lapsed = lease[1] == '' and 0 or tonumber(redis.call('HGET', control_key, 'lapsed') or 0)
+if lease[1] ~= '' and lease[1] ~= member and tonumber(lease[5]) < now_ms and lease[3] == number then
+  lapsed = lapsed + 1
+end
 local term = text(math.max(tonumber(lease[2]) + 1, now_ms, tonumber(ARGV[5]) + 1))
 redis.call('HSET', control_key, 'owner', member, 'term', term, 'until', text(now_ms + lease_ms), 'number', '0',
-  'epoch', number, 'replid', replid)
+  'epoch', number, 'replid', replid, 'lapsed', text(lapsed))
 if not free then ring(bell_key, 'taken') end
 
 local offset = lease[7]
@@ -52,5 +57,5 @@ return {
   'taken', term, number, offset, lease[8], lease[9], lease[10], now_ms, tonumber(head[3]), head[4], head[5],
   rung and rung[1] or '0-0', mirrored.err and 1 or 0,
   redis.call('HGETALL', detached_key), redis.call('HGETALL', orders_key),
-  redis.call('HGET', control_key, 'replay') or '',
+  redis.call('HGET', control_key, 'replay') or '', lapsed,
 }

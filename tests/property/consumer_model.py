@@ -104,6 +104,7 @@ class GroupModel:
         self.owner, self.term, self.until, self.number, self.epoch, self.replid = "", 0, 0, 0, 0, ""
         self.offset = self.fin = start
         self.mute, self.paused, self.moved, self.replay = False, "", "", ""
+        self.lapsed: int | None = None  # until somebody has taken the lease
         self.table: dict[str, Row] = {}
         self.failures: dict[str, bytes] = {}
         self.orders: dict[str, Order | str] = {}  # or what became of it
@@ -124,6 +125,8 @@ class GroupModel:
             return None
         if not free:
             self.rings.append("taken")
+        is_over = self.owner not in ("", member) and self.until < now_ms and self.epoch == log.number
+        self.lapsed = 0 if self.owner == "" else (self.lapsed or 0) + is_over
         self.owner, self.term, self.until, self.number = member, max(self.term + 1, now_ms), now_ms + lease_ms, 0
         self.epoch, self.replid = log.number, log.replid
         self._mirror({})

@@ -41,6 +41,7 @@ def expected_state(group: GroupModel, log: PartitionModel) -> dict[str, Any]:
             "paused": group.paused,
             "moved": group.moved,
             "replay": group.replay,
+            **({} if group.lapsed is None else {"lapsed": str(group.lapsed)}),
         },
         "rows": {"": "", **{stream: row.pack() for stream, row in group.table.items()}},
         "due": {"": float("inf"), **{stream: float(row.due_ms) for stream, row in failing.items()}},

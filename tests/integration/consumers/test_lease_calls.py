@@ -18,7 +18,7 @@ from infrastructure import patience
 from infrastructure.connect import connect
 from tests.support.holding import LEASE_MS, Holding, everything, fields_of, held, redis_group
 from tests.support.logs import fill
-from tests.support.servers import Server, redis_cluster, redis_server
+from tests.support.servers import Server, redis_cluster, redis_server, tries
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
@@ -279,3 +279,22 @@ async def test_a_damaged_row_is_named_and_the_lease_is_not_used(server: Server, 
         await holding.commit(0, {"order-1": Row(1)})
     with pytest.raises(LogDamaged, match="12 what"):
         await held(store)
+
+
+async def test_how_many_holders_in_a_row_have_died_is_known_to_the_next(store: EventStore) -> None:
+    keys = group_keys(store.log.keys, "g", 0)
+    await create(store.log, keys, (0, 0))
+
+    async def lapsed(member: str) -> int:
+        async for _ in tries():
+            stored = await acquire(store.log, keys, member, 1)
+            if isinstance(stored, Stored):
+                last[0] = stored.token(member)
+                return stored.lapsed
+        raise AssertionError
+
+    last: list[Token] = [Token("", 0, 0)]
+    assert [await lapsed(member) for member in ("ada", "bob", "cyd", "dan")] == [0, 1, 2, 3]
+    assert await lapsed("dan") == 3, "its own"
+    assert await release(store.log, keys, last[0])
+    assert [await lapsed(member) for member in ("ada", "bob")] == [0, 1]

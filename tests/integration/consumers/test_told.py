@@ -10,10 +10,12 @@ from structlog.testing import capture_logs
 from consumers import replay
 from consumers.consumer import consumer
 from consumers.errors import GroupNotFound
-from consumers.groups import describe_group
+from consumers.groups import create_group, describe_group
 from consumers.keys import group_keys
 from consumers.lease_calls import acquire
 from consumers.retry import Immediate
+from consumers.start import Start
+from consumers.state import Stored
 from eventstore import EventStore, RecordedEvent
 from eventstore.errors import EventsMissing
 from tests.support.handling import work
@@ -151,3 +153,19 @@ async def test_what_is_tried_again_at_once_is_shown_as_in_hand(store: EventStore
             (member,) = (await describe_group(store, "hurried")).members
             if (member.handling, member.retrying) == (0, 0):
                 break
+
+
+async def test_workers_that_die_one_after_the_other_are_told_of(store: EventStore) -> None:
+    @consumer("deadly")
+    async def handle(event: RecordedEvent) -> None: ...
+
+    await create_group(store, "deadly", Start("earliest"), who="ada")
+    for member in ("ada", "bob", "cyd"):
+        async for _ in tries():
+            if isinstance(await acquire(store.log, group_keys(store.log.keys, "deadly", 2), member, 1), Stored):
+                break
+    with capture_logs() as logs:
+        async with running(store, handle):
+            await until(lambda: any(each["event"] == "workers_die" for each in logs))
+    (line,) = [each for each in logs if each["event"] == "workers_die"]
+    assert (line["in_a_row"], line["behind"]) == (3, ["2:0"])

@@ -1,21 +1,23 @@
 """Partitions that a member has lost: what its log tells of them."""
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from consumers.losses import Losses, taken_by
+from consumers.losses import DEATHS, Losses, taken_by
 from consumers.scope import Scope
-from consumers.state import Token
+from consumers.state import Stored, Token
 from tests.support.failures import Ticks
 
 REPLAYED = Scope("job-1")
+STORED = Stored(1, 1, (1, 70), 70, False, "", {}, (), 1, 100, b"", None)
 
 
 @pytest.fixture
 def losses() -> Losses:
     made = Losses("g", Ticks())
     for partition in range(3):
-        made.taken(partition, None, mute=False)
+        made.taken(partition, None, STORED)
     return made
 
 
@@ -31,9 +33,9 @@ def test_what_was_lost_together_is_one_line(losses: Losses) -> None:
 def test_what_a_replay_has_moved_is_one_line_however_it_was_noticed(losses: Losses) -> None:
     with capture_logs() as logs:
         losses.lost(0, taken_by(Token("", 7, 1)))
-        losses.taken(0, REPLAYED, mute=False)
+        losses.taken(0, REPLAYED, STORED)
         losses.lost(1, taken_by(Token("replay-0a1b2c3d", 7, 1)))
-        losses.taken(1, REPLAYED, mute=False)
+        losses.taken(1, REPLAYED, STORED)
         losses.tell()
     assert [(each["log_level"], each["event"], each["why"]) for each in logs] == [
         ("info", "partitions_moved", "taken by replay job-1")
@@ -43,7 +45,7 @@ def test_what_a_replay_has_moved_is_one_line_however_it_was_noticed(losses: Loss
 def test_what_nobody_has_though_no_replay_has_moved_it_is_a_loss(losses: Losses) -> None:
     with capture_logs() as logs:
         losses.lost(0, taken_by(Token("", 7, 1)))
-        losses.taken(0, None, mute=False)
+        losses.taken(0, None, STORED)
         losses.tell()
     assert [each["event"] for each in logs] == ["partitions_lost"]
 
@@ -53,3 +55,17 @@ def test_a_host_called_replay_is_no_command(losses: Losses) -> None:
         losses.lost(0, taken_by(Token("replay-4242-abcdef", 7, 1)))
         losses.tell()
     assert [each["event"] for each in logs] == ["partitions_lost"]
+
+
+def test_workers_that_died_one_after_the_other_are_told_of_with_the_places_behind_which_it_was(losses: Losses) -> None:
+    with capture_logs() as logs:
+        losses.taken(2, None, replace(STORED, lapsed=DEATHS - 1))
+        losses.tell()
+        assert logs == []
+        losses.taken(1, None, replace(STORED, lapsed=DEATHS + 1))
+        losses.taken(0, None, replace(STORED, lapsed=DEATHS, offset=(1, 7)))
+        losses.tell()
+        losses.tell()
+    assert [(each["event"], each["in_a_row"], each["behind"]) for each in logs] == [
+        ("workers_die", DEATHS + 1, ["0:7", "1:70"])
+    ]
