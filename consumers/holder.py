@@ -15,14 +15,12 @@ an event brings with it (effects, returned events) travels in the call that make
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from consumers.brought import Bringing, Brought
 from consumers.deliveries import Delivery
 from consumers.detached import KEPT_IN_ALL, Detached
 from consumers.lanes import Lanes
 from consumers.scope import Scope
-from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token
+from consumers.state import Commit, Committed, Effect, Order, Outgoing, Row, RowState, Stored, Token, due_now
 from eventstore.cursor import Place
 from eventstore.epochs import EpochStart, epoch_at, parse
 
@@ -76,7 +74,7 @@ class Holder:
         self.has_passed_over = False
         """Whether a lane has moved on without a handling: nobody else says that there is something to commit."""
         self._lanes = Lanes()
-        self._detached = Detached(_due_now(stored.rows) if stored.mute else stored.rows, kept_in_all)
+        self._detached = Detached(due_now(stored.rows) if stored.mute else stored.rows, kept_in_all)
         self._rows = self._detached.lanes
         self.ahead, self.others = self._lanes.ahead, self._detached.turns
         """What may be taken in order, as long as nothing of detached streams has a turn (in_order.py)."""
@@ -103,7 +101,7 @@ class Holder:
 
     @property
     def bytes_in_memory(self) -> int:
-        """Of those of them that are large."""
+        """Of the large ones of them."""
         return self._lanes.weights.bytes
 
     def is_far_ahead(self, read_up_to: int) -> bool:
@@ -266,6 +264,11 @@ class Holder:
         self._detached.detach(event.stream, Row(event.version, fin=self.fin), events, running=True, has_gaps=has_gaps)
         return True
 
+    def waits_for(self, event: Delivery, *, full: bool) -> bool:
+        """Whether one in hands keeps the offset from what is finished behind it, or, if memory is `full`, reading."""
+        finished = self.finished_up_to
+        return event.position == finished + 1 and (full or self.cursor - finished > self.in_memory)
+
     def pull(self, urgent: Urgent) -> bool:
         """A stream with something urgent beyond what the main pass has read comes forward, with all that precedes it.
         False if it cannot: at the bound, or if the main pass has come to it since the look."""
@@ -384,12 +387,3 @@ class Holder:
             return False
         self._chain = (*self._chain, start)
         return True
-
-
-def _due_now(rows: Mapping[str, Row]) -> dict[str, Row]:
-    """Of a replay that was cancelled: nothing of it is worth waiting for, it is only passed over."""
-    return {stream: replace(row, due_ms=0) if _fails_as_replay(row) else row for stream, row in rows.items()}
-
-
-def _fails_as_replay(row: Row) -> bool:
-    return row.state is RowState.RETRYING and int(row.pending.partition("-")[2] or 0) <= row.fin

@@ -249,8 +249,9 @@ class Owned:
         self._on_ready(self)
 
     def detach(self, event: Delivery) -> None:
-        """Its handler is slow: the rest goes on without its stream."""
-        if self.is_alive and self.holder.detach(event):
+        """Its handler is slow: the rest goes on without its stream, if that waits for it."""
+        waits = self.holder.waits_for(event, full=not self.reading.has_room)
+        if waits and self.is_alive and self.holder.detach(event):
             self._finished.set()
 
     def resume(self) -> None:

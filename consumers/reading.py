@@ -134,13 +134,14 @@ class Reading:
 
     def turn_over(self) -> None:
         """Somebody has taken what there was, or has taken for long."""
-        if self._has_room:
+        if self.has_room:
             self._room.set()
         if self._holder.wants_events:
             self._lanes.set()
 
     @property
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
+        """Whether more may be read."""
         holder = self._holder
         return (
             holder.in_memory + self._waiting_events <= WINDOW_EVENTS // 2
@@ -178,7 +179,7 @@ class Reading:
             self.look_again()
             return
         self._feed([Run(epoch, following, 1, [fields[1] for _, fields in entries])])
-        if not (all_of_them and self._has_room):
+        if not (all_of_them and self.has_room):
             self.look_again()
 
     def look_again(self) -> None:
@@ -193,7 +194,7 @@ class Reading:
         while True:
             await self._room.wait()
             self._room.clear()
-            while not self.is_ending and not self.at_head and self._has_room:
+            while not self.is_ending and not self.at_head and self.has_room:
                 page = await partition_page(
                     self._log,
                     self._keys.partition,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from eventstore.cursor import Place
 from eventstore.errors import LogDamaged
@@ -54,6 +55,15 @@ class Row(Struct, frozen=True):
             return cls(int(number), RowState(state), int(attempts), int(due_ms), int(fin), kept)
         except ValueError as error:
             raise LogDamaged(f"a detached stream of a group has the row {plain[:80]!r}") from error
+
+
+def due_now(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Of a replay that was cancelled: nothing of it is worth waiting for, it is only passed over."""
+    return {stream: replace(row, due_ms=0) if _fails_as_replay(row) else row for stream, row in rows.items()}
+
+
+def _fails_as_replay(row: Row) -> bool:
+    return row.state is RowState.RETRYING and int(row.pending.partition("-")[2] or 0) <= row.fin
 
 
 class Token(Struct, frozen=True):

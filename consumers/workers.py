@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 SLOW_SECONDS = 0.1
-"""A handler that has kept its stream in the main pass for so long lets the others go on without it."""
+"""A handler that has kept its stream in the main pass for so long lets the others go on without it, if any wait."""
+CHANCE_SECONDS = 0.05
+"""Between two looks no more than this counts: the machine, or the loop, had other things to do than to run handlers."""
 LOOP_SECONDS = 0.002
 """After so long the event loop gets its turn, for reading and committing to go on beside handlers that never wait."""
 TURN_SECONDS = 0.02
@@ -45,7 +47,7 @@ logger = structlog.get_logger(__name__)
 class _Hands:
     """What one worker is doing."""
 
-    __slots__ = ("began_at", "event", "made", "owned", "slot")
+    __slots__ = ("began_at", "event", "made", "owned", "seconds", "seen", "slot")
 
     def __init__(self) -> None:
         self.slot = Slot()
@@ -53,6 +55,9 @@ class _Hands:
         self.event: Delivery | None = None
         self.made: Made | None = None
         self.began_at = 0.0
+        self.seen: Delivery | None = None
+        self.seconds = 0.0
+        """For how long the event that was seen at the last look has had a chance to be handled."""
 
 
 class Workers:
@@ -73,6 +78,7 @@ class Workers:
         self._waiting: list[asyncio.Future[None]] = []
         self._in_between = 0  # of them, how many leave the loop its turn
         self._hands: list[_Hands] = []
+        self._watched_at = monotonic()
         self._hurried: deque[Owned] = deque()
         """Partitions with something urgent, each once. They come forward, every second turn at the most: so the others
         have theirs, if short ones."""
@@ -121,13 +127,16 @@ class Workers:
         """Ends attempts that are over their time, and lets the rest of a partition go on without a slow stream. A
         thread that goes on long after its time, and would keep its stream for ever, costs its partition the lease."""
         at = monotonic()
+        since, self._watched_at = min(at - self._watched_at, CHANCE_SECONDS), at
         for hands in self._hands:
             owned, event = hands.owned, hands.event
+            hands.seconds = hands.seconds + since if event is hands.seen else 0.0
+            hands.seen = event
             if owned is None or event is None:
                 continue
             if hands.slot.overdue(at) and at - hands.slot.late_since > self._renewals.lease_seconds:
                 owned.lose("a handler has not ended long after its time")
-            elif at - hands.began_at > SLOW_SECONDS:
+            elif hands.seconds >= SLOW_SECONDS:
                 owned.detach(event)
 
     @property

@@ -1,5 +1,6 @@
 """Handlers called without a server: a place that events come from, and a worker of a test's own."""
 
+import time
 from typing import Any
 
 import anyio
@@ -19,6 +20,11 @@ from tests.support.orders import PARTITIONS, recorded
 async def work(seconds: float) -> None:
     """What a handler does that takes so long."""
     await anyio.sleep(seconds)
+
+
+def block(seconds: float) -> None:
+    """What keeps the event loop for so long, as a machine does that is busy otherwise."""
+    time.sleep(seconds)
 
 
 class Home(Struct, frozen=True):

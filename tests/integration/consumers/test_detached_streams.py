@@ -1,9 +1,11 @@
 """Streams that left the main pass, and come back to it."""
 
+import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec import Struct
 
@@ -11,7 +13,9 @@ from consumers import Context, consumer
 from consumers.groups import GroupShape, describe_group
 from consumers.holder import Holder
 from consumers.state import Row, Stored, Token
+from consumers.workers import SLOW_SECONDS
 from eventstore import EventStore, Metadata, RecordedEvent
+from tests.support.handling import block
 from tests.support.running import running
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import open_store
@@ -82,3 +86,31 @@ async def test_who_passes_over_an_event_of_a_lane_says_that_there_is_something_t
     call = holder.prepare()
     assert call is not None
     assert call.rows == {"order-1": Row(3, fin=2)}
+
+
+async def test_handlers_that_get_no_turn_of_the_loop_leave_their_streams_where_they_are(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for long, but nothing would go faster without them."""
+    left: list[RecordedEvent] = []
+    longest: list[float] = []
+    detach = Holder.detach
+
+    def told(holder: Holder, event: RecordedEvent) -> bool:
+        left.append(event)
+        return detach(holder, event)
+
+    @consumer("starved")
+    async def handle(event: Wanted) -> None:
+        began_at = time.monotonic()
+        block(0.03)
+        await anyio.lowlevel.checkpoint()
+        longest.append(time.monotonic() - began_at)
+
+    monkeypatch.setattr(Holder, "detach", told)
+    for stream in range(64):
+        await store.append(f"order-{stream}", [Wanted()])
+    async with running(store, handle):
+        await until(lambda: len(longest) == 64)
+    assert max(longest) > 2 * SLOW_SECONDS
+    assert left == []
