@@ -75,7 +75,10 @@ class StepPlan(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
+    """`later` is the next version of `saga`: what has begun is carried over, or finishes on the version it has."""
+
     saga: Saga
+    later: Saga
     stages: tuple[tuple[StepPlan, ...], ...]
     reacts: frozenset[str]
     """To these types of events and timers."""
@@ -112,7 +115,9 @@ def draft(choose: Random) -> Plan:
     saga = Saga("s", data=Data, reactions=reactions, deadline=choose.choice([None, None, 40, 7_000]))
     saga = _filled(saga, stages)
     answers = frozenset(each.waits for stage in stages for each in stage if each.waits)
-    return Plan(saga, tuple(stages), frozenset(each.key for each in reactions), starts, answers)
+    later = replace(saga, version=2)
+    later = later.migrate(1, dict) if choose.random() < 0.5 else replace(later, earlier=[saga])
+    return Plan(saga, later, tuple(stages), frozenset(each.key for each in reactions), starts, answers)
 
 
 def _wait(choose: Random, name: str) -> StepPlan:

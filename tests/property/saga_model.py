@@ -47,7 +47,7 @@ class Model:
         self.kept: list[Input] = []
         self.causes: set[str] = set()
         self.asked: dict[str, str] = {}
-        self.notes = 0
+        self.notes = self.saga_version = 0
         self.begun_forward = self.gone_back = self.told_of_pivot = False
         self.following = ""
         """What a decision before has given leave to: a reaction, an answer, a time that is over, a skip."""
@@ -145,8 +145,14 @@ class Model:
 
     def _Started(self, fact: facts.Started) -> None:
         self._must(self.status == "unstarted", "started twice")
+        self.saga_version = fact.saga_version
         self.status, self.following = "running", "start"
         self.notes = fact.data["notes"]
+
+    def _Migrated(self, fact: facts.Migrated) -> None:
+        self._must(1 in self.plan.later.migrations and self.saga_version == 1, "it is of this version already")
+        self._must(fact.saga_version == 2 and not self.is_final, "it goes on under another version")
+        self.saga_version = 2
 
     def _EventReceived(self, fact: facts.EventReceived) -> None:
         self._must(fact.cause not in self.causes, f"{fact.cause} is recorded twice")
@@ -251,7 +257,9 @@ class Model:
         self._must(trial.phase in ("none", "retrying"), f"{fact.step} is begun, and was {trial.phase}")
         self._must(f"$retry.{fact.step}" not in self.timers, f"{fact.step} is tried before its time")
         self._must(fact.attempt == trial.attempt + 1, "an attempt is left out, or made twice")
-        self._must(trial.phase != "none" or not plan.when or self.notes % 2 == 0, f"the condition of {fact.step} does not hold")
+        self._must(
+            trial.phase != "none" or not plan.when or self.notes % 2 == 0, f"the condition of {fact.step} does not hold"
+        )
         trial.phase, trial.attempt = "waiting" if plan.waits else "running", fact.attempt
         self.begun_forward = self.begun_forward or plan.kind == "retriable"
 

@@ -22,7 +22,7 @@ from consumers.retry import Rules
 from consumers.sagas import facts
 from consumers.sagas.attempts import Actions, Done, Failed, Late
 from consumers.sagas.context import StepContext
-from consumers.sagas.errors import SagaConflict
+from consumers.sagas.errors import SagaConflict, UnknownSagaVersion
 from consumers.sagas.facts import Fact
 from consumers.sagas.instances import Instances, parts_of
 from consumers.sagas.react import React
@@ -73,7 +73,7 @@ class Worker:
 
     def __init__(self, world: "World", skew_us: int) -> None:
         self.world = world
-        self.instances = Instances(self, world.plan.saga, lambda: world.now_us + skew_us)
+        self.instances = Instances(self, world.saga, lambda: world.now_us + skew_us)
         self.route = Route(self.instances)
         self.react = React(self.instances, Outside(self), self, self.spawn)
         self.at: dict[Lane, int] = {}
@@ -136,7 +136,7 @@ class Worker:
                 await self.route.handle(event.data, ctx)
             else:
                 returned = await self.react.handle(event.data, ctx)
-        except (Unavailable, OutcomeUnknown):
+        except (Unavailable, OutcomeUnknown, UnknownSagaVersion):
             self.world.lost |= self.applied.get(event.stream, set())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is wrong
             self.world.failures.append(error)
@@ -175,6 +175,8 @@ class World:
     def __init__(self, choose: Random) -> None:
         self.choose = choose
         self.plan: Plan = draft(choose)
+        self.saga = self.plan.saga
+        self.upgrades = choose.random() < 0.3
         self.types = EventTypes([*get_args(Fact), Begins, Told, First, Second, Out])
         self.now_us = START_US
         self.streams: dict[str, list[RecordedEvent]] = {}
@@ -294,7 +296,7 @@ class World:
     async def _begin(self, client: Worker, saga_id: str) -> None:
         try:
             await begin(client.instances, saga_id, Data())
-        except (SagaConflict, Unavailable, OutcomeUnknown):
+        except (SagaConflict, Unavailable, OutcomeUnknown, UnknownSagaVersion):
             return
 
     async def handle(self, n: int) -> None:
@@ -354,7 +356,10 @@ class World:
         self.owner.finished.clear()
 
     async def take_over(self, n: int) -> None:
-        """Another worker has the lease; it begins at what was committed, or earlier. The one before does not know."""
+        """Another worker has the lease; it begins at what was committed, or earlier. The one before does not know. From
+        some time on all that begin have a later version of the definition."""
+        if self.upgrades and n // 128 % 2:
+            self.saga = self.plan.later
         self.stale = [*self.stale, self.owner][-2:] if n % 3 else self.stale
         if not n % 3:
             self._end(self.owner)
@@ -400,7 +405,7 @@ class World:
         if self.threads:
             late = self.threads.pop(n % len(self.threads))
             late.worker.late.add(late.ctx.idempotency_key)
-            if self.breaks:
+            if self.breaks or self.saga is not self.plan.saga:  # nobody may hear of it
                 self.lost.add(late.ctx.idempotency_key)
             if late.ctx.undo and self.models[late.ctx.saga_id].steps[late.ctx.step].phase != "succeeded":
                 return

@@ -4,6 +4,7 @@ import asyncio
 import os
 from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -101,6 +102,7 @@ async def _made(choose: Random) -> World:
     return World(choose)
 
 
+@pytest.mark.timeout(600 if not SOAK else 3600)  # finding the smallest failing case may take 300 s
 def test_every_saga_ends_with_each_effect_once() -> None:
     run_state_machine_as_test(
         SagaMachine, settings=settings(max_examples=EXAMPLES, stateful_step_count=60, deadline=None)
@@ -123,6 +125,7 @@ async def play(seed: int, steps: int) -> None:
         await world.close()
 
 
+@pytest.mark.timeout(300 if not SOAK else 3600)
 def test_many_short_and_long_schedules() -> None:
     with asyncio.Runner() as runner:
         for seed in range(SCHEDULES):
