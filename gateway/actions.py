@@ -221,12 +221,12 @@ async def audit_entries(store: EventStore, *, limit: int | None) -> AsyncIterato
 
 async def check_log(store: EventStore, *, on_progress: OnProgress) -> list[Finding]:
     """What contradicts the invariants; nothing if all is well."""
-    from consumers.verify import check_groups
+    from consumers.verify import check_groups, check_sagas
 
     async def told(done: int, total: int) -> None:
         on_progress(done, total)
 
-    return await verify(store.log, told, [*CHECKS, check_groups])
+    return await verify(store.log, told, [*CHECKS, check_groups, check_sagas])
 
 
 async def check_server(settings: Settings) -> list[Check]:

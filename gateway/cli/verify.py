@@ -6,9 +6,9 @@ from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.session import Column, Session, count
 
 NOTES = """\
-Reads the whole log once, and what is stored of its consumer groups; writers
-and workers may go on beside it. Exit code 1: something is wrong, and what is
-said of it.
+Reads the whole log once, and what is stored of its consumer groups, and each
+saga; writers and workers may go on beside it. Exit code 1: something is
+wrong, and what is said of it.
 
 Example:
 
