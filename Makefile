@@ -16,7 +16,7 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench bench-consumers bench-timers soak constraints clean
+.PHONY: help install run test lint bench bench-consumers bench-timers bench-sagas soak constraints clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -48,6 +48,9 @@ bench-consumers: $(BENCH)  ## Measure consumers beside their peers, and under fa
 
 bench-timers: $(BENCH)  ## Measure how late scheduled events are, and what waiting costs; more with ARGS="--waiting 1000000"
 	$(bin)/python -m benchmarks.timers $(ARGS)
+
+bench-sagas: $(BENCH)  ## Measure sagas beside DBOS: steps a second, and how long a saga takes
+	$(bin)/python -m benchmarks.sagas $(ARGS)
 
 soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
 	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))

@@ -19,7 +19,7 @@ from benchmarks.own_server import BenchServer
 from benchmarks.postgres_programs import programs
 
 _SYNCS = 30
-_PEERS = ("umadb", "eventsourcing", "faststream", "pydocket", "streaq", "psycopg", "uvloop")
+_PEERS = ("umadb", "eventsourcing", "faststream", "pydocket", "streaq", "dbos", "psycopg", "uvloop")
 
 
 class Machine(Struct, frozen=True):

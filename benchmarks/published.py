@@ -58,12 +58,12 @@ def _judged(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield ""
 
 
-def case_table(result: Result) -> Iterator[str]:
+def case_table(result: Result, unit: str = "events/s") -> Iterator[str]:
     ours = [outcome for outcome in result.outcomes if not outcome.baseline]
     marks = [f"[{place}] is" for place in range(1, len(ours) + 1)]
     yield f"### {result.title[0].upper()}{result.title[1:]}"
     yield ""
-    yield from row("", "events/s", "p50 ms", "p99", "p99.9", "us server", "us client", *marks)
+    yield from row("", unit, "p50 ms", "p99", "p99.9", "us server", "us client", *marks)
     yield from row("---", *["---:"] * 6, *["---:"] * len(ours))
     for outcome in result.outcomes:
         mark = f"[{ours.index(outcome) + 1}] " if outcome in ours else ""

@@ -76,9 +76,9 @@ def _explained(rounds: int) -> str:
     )
 
 
-def block(result: Result) -> Iterator[str]:
+def block(result: Result, unit: str = "events/s") -> Iterator[str]:
     ours = [outcome for outcome in result.outcomes if not outcome.baseline]
-    titles = f"{'events/s':>10} {'p50':>7} {'p99':>7} {'p99.9':>7} {'server':>7} {'client us':>9}"
+    titles = f"{unit:>10} {'p50':>7} {'p99':>7} {'p99.9':>7} {'server':>7} {'client us':>9}"
     yield f"{result.title:<{_NAME}} {titles}"
     for place, outcome in enumerate(ours, 1):
         yield f"{f'  [{place}] {outcome.name}':<{_NAME}} {_figures(outcome)}"
