@@ -286,7 +286,7 @@ class Holder:
 
     def is_failing(self, stream: str) -> bool:
         """Whether the next event of a stream has failed before."""
-        return stream in self._rows and self._rows[stream].row.attempts > 0
+        return stream in self._rows and self._rows[stream].row.state is not RowState.CLEAN
 
     def obey(self) -> list[Order]:
         """Carries out the orders that can be now; returns them without those that came too late."""

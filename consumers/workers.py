@@ -308,7 +308,9 @@ class Workers:
                 replaying,
                 owned.lease.token.term,
                 holder.job if replaying else "",
-                owned.first_failed_us.get(event.stream, 0) if owned.first_failed_us else 0,
+                owned.first_failed_us.get(event.stream, 0)
+                if owned.first_failed_us and holder.is_failing(event.stream)
+                else 0,
                 made,
             )
         except BaseException as raised:

@@ -1,7 +1,8 @@
 """Streams that left the main pass, and come back to it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from uuid import uuid4
 
 import anyio
@@ -9,13 +10,16 @@ import anyio.lowlevel
 import pytest
 from msgspec import Struct
 
-from consumers import Context, consumer
+from consumers import Context, Park, consumer
+from consumers.dead_letters import LetterShape, discard, retry
+from consumers.errors import GroupNotFound
 from consumers.groups import GroupShape, describe_group
 from consumers.holder import Holder
 from consumers.state import Row, Stored, Token
 from consumers.workers import SLOW_SECONDS
 from eventstore import EventStore, Metadata, RecordedEvent
 from tests.support.handling import block
+from tests.support.letters import listed
 from tests.support.running import running
 from tests.support.servers import Server, redis_server, tries, until
 from tests.support.stores import open_store
@@ -114,3 +118,28 @@ async def test_handlers_that_get_no_turn_of_the_loop_leave_their_streams_where_t
         await until(lambda: len(longest) == 64)
     assert max(longest) > 2 * SLOW_SECONDS
     assert left == []
+
+
+async def test_what_follows_a_discarded_event_failed_first_when_it_did(store: EventStore) -> None:
+    @consumer("strict", retry=Park())
+    async def strict(event: Wanted) -> None:
+        raise ValueError("no")
+
+    await store.append("order-1", [Wanted(), Wanted()])
+    async with running(store, strict):
+        first = await parked(store, lambda letter: letter.version == 1)
+        await retry(store, "strict", ["order-1"], who="ada")
+        again = await parked(store, lambda letter: letter.failed_at != first.failed_at)
+        assert again.first_failed_at == first.first_failed_at
+        await discard(store, "strict", ["order-1"], who="ada", why="a test")
+        second = await parked(store, lambda letter: letter.version == 2)
+    assert second.first_failed_at == second.failed_at != first.failed_at
+
+
+async def parked(store: EventStore, is_it: Callable[[LetterShape], bool]) -> LetterShape:
+    async for _ in tries():
+        with suppress(GroupNotFound):
+            for letter in await listed(store, "strict"):
+                if is_it(letter):
+                    return letter
+    raise AssertionError
