@@ -7,6 +7,7 @@ clock.
 
 import argparse
 import asyncio
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import msgspec
 from msgspec import Struct
 
@@ -206,8 +208,8 @@ def _worker(server: BenchServer, prefix: str) -> Iterator[None]:
         if process.poll() is not None:
             raise RuntimeError(f"the worker ended with {process.returncode}")
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # it leaves: the next one would wait for its leases
+        process.wait(PATIENCE_SECONDS)
 
 
 async def _work(url: str, prefix: str, level: Level) -> None:
@@ -219,8 +221,10 @@ async def _work(url: str, prefix: str, level: Level) -> None:
         nonlocal count
         count += 1
 
+    stop = anyio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with EventStore.open(settings=settings_of(url, prefix, PARTITIONS, level), types=[OrderPlaced]) as store:
-        await run(store, [handle])
+        await run(store, [handle], stop=stop)
 
 
 # ---- what is printed ----
