@@ -35,6 +35,7 @@ class Losses:
         self._untold: dict[str, list[int]] = {}
         self._told = ("", False)
         self._deadly: dict[int, Stored] = {}
+        self._not_taken: set[int] = set()
 
     def lost(self, partition: int, why: str) -> None:
         """The lease of a partition is lost."""
@@ -43,8 +44,15 @@ class Losses:
         else:
             self._note(partition, why)
 
+    def not_taken(self, partition: int, why: str) -> None:
+        """Its master is away, so it could not be: told once, until it is taken."""
+        if partition not in self._not_taken:
+            self._not_taken.add(partition)
+            logger.warning("not_taken", group=self._group, partition=partition, why=why)
+
     def taken(self, partition: int, scope: Scope | None, stored: Stored) -> None:
         """It was taken, with what the last replay wants of it."""
+        self._not_taken.discard(partition)
         if stored.lapsed >= DEATHS:
             self._deadly[partition] = stored
         mute = stored.mute

@@ -214,7 +214,7 @@ class Member:
             with anyio.move_on_after(self._patience_seconds):
                 return await self._take(keys)
         except Unavailable as error:
-            logger.warning("not_taken", group=self.group, partition=keys.partition, why=str(error))
+            self._losses.not_taken(keys.partition, str(error))
         return True
 
     async def _take(self, keys: GroupKeys) -> bool:

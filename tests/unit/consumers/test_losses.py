@@ -69,3 +69,16 @@ def test_workers_that_died_one_after_the_other_are_told_of_with_the_places_behin
     assert [(each["event"], each["in_a_row"], each["behind"]) for each in logs] == [
         ("workers_die", DEATHS + 1, ["0:7", "1:70"])
     ]
+
+
+def test_a_partition_whose_master_is_away_is_told_of_once_until_it_is_taken(losses: Losses) -> None:
+    with capture_logs() as logs:
+        for partition in (0, 0, 1, 0):
+            losses.not_taken(partition, "nothing listens there")
+        losses.taken(0, None, STORED)
+        losses.not_taken(0, "nothing listens there")
+    assert [(each["event"], each["partition"]) for each in logs] == [
+        ("not_taken", 0),
+        ("not_taken", 1),
+        ("not_taken", 0),
+    ]
