@@ -1,5 +1,6 @@
 """Whether a worker knows the definitions of all sagas that live."""
 
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 
@@ -12,28 +13,29 @@ from eventstore.log import Log
 from infrastructure.patience import replies
 from infrastructure.tasks import together
 
+PAGE = 1_000
+
 
 async def refuse_unknown_versions(log: Log, saga: Saga) -> None:
     """Raises UnknownSagaVersion if a saga of this type lives that was started under a version which is neither this
     definition's, nor one of its earlier ones', nor can be migrated."""
     known = sorted({each.version for each in saga.versions} | set(saga.migrations))
     found = await together([partial(_unknown, log, saga.name, known, p) for p in range(log.partitions)])
-    unknown: dict[int, int] = {}
-    for each in found:
-        for version, count in each.items():
-            unknown[version] = unknown.get(version, 0) + count
+    unknown = sum(found, Counter[int]())
     if unknown:
-        raise UnknownSagaVersion(saga.name, unknown)
+        raise UnknownSagaVersion(saga.name, dict(unknown))
 
 
-async def _unknown(log: Log, saga: str, known: list[int], partition: int) -> dict[int, int]:
-    """For each gap between known versions the lowest one in it, with the number of sagas there."""
+async def _unknown(log: Log, saga: str, known: list[int], partition: int) -> Counter[int]:
+    """How many live of each version between the known ones. (ZRANGE is a right that workers have, ZCOUNT is none.)"""
     key = effect_key(log.keys, react_group(saga), partition, LIVE)
-    gaps = list(pairwise(["-inf", *(f"({version}" for version in known), "+inf"]))
-    counts = await replies(log.redis, key, *(("ZCOUNT", key, *gap) for gap in gaps))
-    found = {}
-    for gap, count in zip(gaps, counts, strict=True):
-        if count:
-            (first,) = await replies(log.redis, key, ("ZRANGEBYSCORE", key, *gap, "WITHSCORES", "LIMIT", 0, 1))
-            found[round(float(first[1]))] = int(count)
+    found: Counter[int] = Counter()
+    for low, high in pairwise(["-inf", *(f"({version}" for version in known), "+inf"]):
+        seen, page = 0, PAGE
+        while page == PAGE:
+            words = ("ZRANGE", key, low, high, "BYSCORE", "LIMIT", seen, PAGE, "WITHSCORES")
+            (flat,) = await replies(log.redis, key, words)
+            found.update(round(float(version)) for version in flat[1::2])
+            page = len(flat) // 2
+            seen += page
     return found
