@@ -14,14 +14,17 @@ class NoWriters:
         self._by_choice = by_choice
 
     async def commit(self, append: Append, timeout_seconds: float) -> NoReturn:
+        self.refuse(append.stream)
+
+    def refuse(self, stream: str) -> NoReturn:
         if self._by_choice:
             raise Unavailable(
-                f"nothing is appended to {append.stream} by a store that was opened with read_only=True",
+                f"nothing is appended to {stream} by a store that was opened with read_only=True",
                 reason="permission",
                 remedy="open another one to append, without read_only",
             )
         raise Unavailable(
-            f"this user may not append to {append.stream}: it may only read",
+            f"this user may not append to {stream}: it may only read",
             reason="permission",
             remedy="grant this user the commands that write, or use another: eventstore doctor names them",
         )

@@ -146,6 +146,11 @@ class EventStore:
         given = StreamAppend(stream, events, expected)
         return (await self._commit([given], {}, causes, metadata, timeout_seconds))[0]
 
+    def must_append(self, stream: str) -> None:
+        """For what comes to an append later. Raises Unavailable if this store only reads."""
+        if isinstance(self._writers, NoWriters):
+            self._writers.refuse(stream)
+
     async def _commit(
         self,
         appends: Sequence[StreamAppend],

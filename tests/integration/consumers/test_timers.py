@@ -304,3 +304,12 @@ async def test_an_earlier_one_wakes_who_sleeps_until_a_later_one(store: EventSto
         for n in (3, 2, 1):
             await schedule(store, stream, Noted(n), after=f"{n * 100}ms")
         assert numbers(await until_found(store, 3, 5.0)) == [1, 2, 3]
+
+
+async def test_a_store_that_only_reads_schedules_nothing_and_takes_nothing_back(store: EventStore) -> None:
+    async with EventStore.open(settings=store.settings, types=[Noted], read_only=True) as reader:
+        with pytest.raises(Unavailable, match="read_only=True") as refused:
+            await schedule(reader, "order-1", Noted(1), after=60)
+        assert refused.value.reason == "permission"
+        with pytest.raises(Unavailable, match="read_only=True"):
+            await cancel_scheduled(reader, "order-1", uuid4())
