@@ -21,7 +21,7 @@ _ORDER = ("unstarted", "running", "compensating", "stuck", "completed", "compens
 async def print_sagas(session: Session, sagas: "AsyncIterator[SagaRow]", most: int | None) -> tuple[int, bool]:
     """Prints at most so many as they come: how many, and whether there are more."""
     shown = 0
-    columns = (Column("SAGA", gives_way=True), Column("TYPE"), Column("STATUS"), Column("SINCE"), Column("WHY"))
+    columns = (Column("SAGA"), Column("STATUS"), Column("SINCE"), Column("WHY"))
     with session.table(*columns, cut=True) as table:
         async for row in sagas:
             if shown == most:
@@ -30,7 +30,7 @@ async def print_sagas(session: Session, sagas: "AsyncIterator[SagaRow]", most: i
             if session.json:
                 session.show_json(row)
                 continue
-            table.add(row.id, row.type, row.status, _since(session, row), (row.why or "").partition("\n")[0])
+            table.add(row.id, row.status, _since(session, row), (row.why or "").partition("\n")[0])
     return shown, False
 
 
@@ -73,7 +73,7 @@ def _print_timeline(session: Session, saga: "SagaShape") -> None:
     """Each line ends at the edge of the terminal, but never without saying where the saga is stuck."""
     moments = [each for each in saga.timeline if (each.what, each.status) != ("saga", "started")]
     with_day = len({each.at[:10] for each in moments}) > 1
-    lines = [(each.at, each.what, each.status, each) for each in moments]
+    lines = [(each.at, *_headed(each), each) for each in moments]
     own = [(each.due_at, each.what, "due", None) for each in saga.timers if each.name.startswith("$")]
     cells: list[tuple[str, str, str, Moment | None]] = [
         (f"  {session.clock(at, with_day=with_day)}", cut(safe(what), WIDEST_WHAT), status, moment)
@@ -87,6 +87,11 @@ def _print_timeline(session: Session, saga: "SagaShape") -> None:
             table.add(at, what, status, "" if moment is None else _rest(moment, room))
 
 
+def _headed(moment: "Moment") -> tuple[str, str]:
+    """What, and its status: of the saga both are one."""
+    return (f"saga {moment.status}", "") if moment.what == "saga" else (moment.what, moment.status)
+
+
 def _rest(moment: "Moment", room: int | None) -> str:
     end = f"  {STUCK_HERE}" if moment.is_stuck else ""
     told = "  ".join(_told(moment))
@@ -97,15 +102,19 @@ def _told(moment: "Moment") -> list[str]:
     found = []
     if moment.attempts and moment.attempts > 1:
         found.append(f"{count(moment.attempts)} attempts")
-    if moment.seconds is not None:
-        found.append(spell_duration(moment.seconds))
+    if moment.seconds is not None and moment.status != "failed":
+        found.append(_spelled(moment.seconds))
     elif moment.status in _OPEN:
-        found.append(f"for {spell_duration(max(now_us() - parse_moment(moment.at, field='at'), 0) / 1e6)}")
+        found.append(f"for {_spelled(max(now_us() - parse_moment(moment.at, field='at'), 0) / 1e6)}")
     if moment.error is not None:
         where = f" ({moment.error.where})" if moment.error.where else ""
         first = moment.error.message.partition("\n")[0]
         found.append(f"{safe(moment.error.type)}: {safe(first)}{safe(where)}")
     return [*found, safe(moment.why)] if moment.why else found
+
+
+def _spelled(seconds: float) -> str:
+    return f"{seconds * 1_000:.0f}ms" if seconds < 0.1 else spell_duration(seconds)
 
 
 def _note_next(session: Session, saga: "SagaShape") -> None:
