@@ -14,6 +14,7 @@ from consumers.sagas.errors import SagaConflict
 from consumers.sagas.instances import Instances
 from consumers.sagas.saga import Saga
 from consumers.sagas.start import begin
+from consumers.sagas.steps import step
 from consumers.sagas.world import World
 from eventstore.envelope import RecordedEvent
 from tests.support.payments import Desk, Paid, Payment, act, by_order
@@ -141,6 +142,21 @@ async def test_c23_a_compensation_that_never_works_is_stuck_until_an_operator_ha
     await world.turn(60)
     assert desk.done[6:] == ["undo 2 1", "undo 2 2", "undo 1 1"]
     assert (await world.state("1")).status == "compensated"
+
+
+async def test_parallel_steps_are_done_at_once() -> None:
+    """Each waits until the other is under way."""
+    under_way = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def meet(data: Payment, ctx: StepContext) -> None:
+        under_way[ctx.step].set()
+        await under_way["b" if ctx.step == "a" else "a"].wait()
+
+    world = World(Saga("meeting", data=Payment).parallel(step("a", meet, timeout=5), step("b", meet, timeout=5)))
+    await world.start("1", Payment("1"))
+    await world.settle()
+    assert (await world.state("1")).status == "completed"
+    assert not any(each.startswith("step_failed") for each in told(world, "1"))
 
 
 class Scored(Struct, frozen=True):
