@@ -33,6 +33,9 @@ class Bringing:
         self._bytes = 0
         self._new_events = self._new_bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     @property
     def is_much(self) -> bool:
         return len(self._waiting) >= MOST_EVENTS or self._bytes >= MOST_BYTES

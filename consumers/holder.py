@@ -328,6 +328,11 @@ class Holder:
         changed.clear()
         return self._sent
 
+    @property
+    def brings_news(self) -> bool:
+        """Whether the next commit does more than to move the offset."""
+        return bool(self._detached.changed or self._taken or self.bringing)
+
     def bringer_of(self, what: str, index: int) -> Delivery:
         """The event that brought an effect or a returned event (`what`) of the call under way."""
         for each in self._sent_with:
