@@ -9,6 +9,10 @@ from msgspec import Struct
 from consumers.handlers import Handler, further, is_async_function, name_of, parameters_of, unusable
 from consumers.sagas.context import StepContext
 from eventstore.errors import InvalidEvent
+from eventstore.json_values import refuse_what_json_cannot_hold
+
+_write = msgspec.json.Encoder().encode
+_read = msgspec.json.Decoder().decode
 
 
 def action_of(function: Callable[..., Any], data: type[Struct], timeout_seconds: float) -> Handler:
@@ -42,9 +46,15 @@ def as_builtins(data: Struct) -> dict[str, Any]:
     InvalidEvent for what cannot be written."""
     config = data.__struct_config__
     tag = {} if config.tag is None or config.tag_field is None else {config.tag_field: config.tag}
-    fields = {each.encode_name: getattr(data, each.name) for each in msgspec.structs.fields(data)}
+    names = zip(data.__struct_encode_fields__, data.__struct_fields__, strict=True)
+    fields = {encoded: getattr(data, name) for encoded, name in names}
     try:
-        read: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
+        written = _write(fields)
+        if b"null" in written:  # which msgspec makes of NaN, too
+            refuse_what_json_cannot_hold(msgspec.to_builtins(fields, str_keys=True), type(data).__name__)
+        read: dict[str, Any] = _read(written)
+    except InvalidEvent:
+        raise
     except Exception as error:  # the user's types are asked, and may raise anything
         what = f"{type(data).__name__} cannot be written as JSON: {error}"
         raise InvalidEvent(what, field="data", remedy="give every field a value of its type") from error

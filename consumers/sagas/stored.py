@@ -17,7 +17,7 @@ class Stored:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         for struct in get_args(Fact):
-            store.log.types.add(struct)
+            store.log.types.add_json(struct)
 
     @property
     def types(self) -> EventTypes:

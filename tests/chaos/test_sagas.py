@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from consumers.verify import check_groups
+from consumers.verify import check_groups, check_sagas
 from eventstore import EventStore, Unavailable
 from eventstore.verify import CHECKS, verify
 from tests.support.parcels import SAGA, assert_right, calls, ends, start_on, start_parcels
@@ -85,7 +85,7 @@ async def test_a_thousand_sagas_end_right_whatever_is_killed(server: Server, sto
     begun = await assert_right(store, numbers)
     # what was under way at a kill is done again, and nothing else
     assert begun <= sum((await calls(store)).values()) <= begun + (KILLS + 3) * 2 * SAGA.concurrency
-    assert await verify(store.log, checks=[*CHECKS, check_groups]) == []
+    assert await verify(store.log, checks=[*CHECKS, check_groups, check_sagas]) == []
 
 
 async def test_a_worker_that_is_stopped_amid_its_actions_doubles_nothing_when_it_wakes_up(

@@ -21,7 +21,7 @@ from consumers import (
     schedule,
     start,
 )
-from consumers.verify import check_groups
+from consumers.verify import check_groups, check_sagas
 from eventstore import EventStore, Metadata
 from eventstore.verify import CHECKS, verify
 from tests.support.kinds_of_server import place_fixture, placed_store_fixture
@@ -152,13 +152,13 @@ async def test_what_fits_no_saga_is_counted_and_what_came_before_the_start_is_se
     assert await listed(store, saga) == {"completed": ["7"]}
 
 
-def payment() -> Saga:
+def payment(overdue_after: str = "250ms") -> Saga:
     """Written as reactions: an order is charged, and either paid in time or given up."""
 
     @on(Placed, correlate=lambda event: event.order, starts=True)
     def placed(data: None, event: Placed) -> list[object]:
         charge = [To(f"charges-{event.order}", Charge(event.order)), Undo("refunds", Refund(event.order))]
-        return [Order(event.sum), *charge, Timer("overdue", after="250ms")]
+        return [Order(event.sum), *charge, Timer("overdue", after=overdue_after)]
 
     @on(Paid, correlate=lambda event: event.orders)
     def paid(data: Order, event: Paid) -> list[object]:
@@ -185,11 +185,11 @@ async def test_an_event_begins_a_saga_once_and_what_it_sends_arrives_once(store:
     assert await sent_to(store, "refunds") == [Refund("1")]
     found = await names(store, saga, "1")
     assert found.count("started") == found.count("ignored") == 1
-    assert await verify(store.log, checks=[*CHECKS, check_groups]) == []
+    assert await verify(store.log, checks=[*CHECKS, check_groups, check_sagas]) == []
 
 
 async def test_one_event_reaches_all_sagas_that_it_names_and_ends_their_timers(store: EventStore) -> None:
-    saga = payment()
+    saga = payment(overdue_after="1h")
     ids = [f"{n}" for n in range(10)]
     for saga_id in ids:
         await store.append(f"order-{saga_id}", [Placed(saga_id, 30)])

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from consumers import Fixed, Immediate, Resource, Saga, SagaConflict, StepContext, start, step
 from consumers.sagas import attempts
-from consumers.verify import check_groups
+from consumers.verify import check_groups, check_sagas
 from eventstore import EventStore
 from eventstore.verify import CHECKS, verify
 from tests.support.kinds_of_server import place_fixture, placed_store_fixture
@@ -66,7 +66,7 @@ async def test_declared_steps_complete_one_after_the_other_with_the_data_of_thos
     assert (again.status, again.is_new) == ("completed", False)
     with pytest.raises(SagaConflict):
         await start(store, saga, "42", Ingestion("others"))
-    assert await verify(store.log, checks=[*CHECKS, check_groups]) == []
+    assert await verify(store.log, checks=[*CHECKS, check_groups, check_sagas]) == []
 
 
 async def test_of_many_who_start_one_saga_at_once_one_does_and_each_action_runs_once(store: EventStore) -> None:
