@@ -5,7 +5,7 @@ saga.<type>.react   streams `saga-<type>-...`
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from consumers.consumer import Consumer, group
 from consumers.handlers import Handler
@@ -14,7 +14,7 @@ from consumers.sagas import facts
 from consumers.sagas.attempts import THREAD_SECONDS, Actions
 from consumers.sagas.errors import UnknownSagaVersion
 from consumers.sagas.instances import Instances
-from consumers.sagas.react import React
+from consumers.sagas.react import ASK_FOR_NOTHING, React
 from consumers.sagas.route import Route
 from consumers.sagas.saga import Saga
 from consumers.sagas.stored import Stored
@@ -59,7 +59,8 @@ def groups_of(store: EventStore, saga: Saga, opened: Mapping[Any, Any], spawn: S
         on_replay="skip",
         categories=(f"saga-{saga.name}",),
     )
-    following.add(_handler(react.handle, facts.Fact.__args__, following))
+    wanted = [fact for fact in get_args(facts.Fact) if fact not in ASK_FOR_NOTHING]
+    following.add(_handler(react.handle, wanted, following))
     if not saga.events:
         return (following,)
     bringing = group(route_group(saga.name), on=_NOT_ITS_FAULT, concurrency=saga.concurrency, on_replay="emit")

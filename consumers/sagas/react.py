@@ -36,6 +36,19 @@ from infrastructure.tasks import Spawn, plain_errors
 
 _TIMERS = UUID("5f7bb1c2-7a3e-4a0e-9a55-6d5b6f2f7d10")
 _INPUTS = (facts.TimerFired, facts.RetryRequested, facts.SkipRequested, facts.AbortRequested)
+ASK_FOR_NOTHING = (
+    facts.Reacted,
+    facts.Kept,
+    facts.Ignored,
+    facts.StepSucceeded,
+    facts.StepFailed,
+    facts.StepSkipped,
+    facts.CompensationDone,
+    facts.CompensationFailed,
+    facts.CompensationSkipped,
+    facts.UndoNoted,
+)
+"""What follows from these stands behind them: a worker passes over them unread."""
 _logger = structlog.get_logger("sagas")
 
 
