@@ -49,6 +49,7 @@ class Model:
         self.asked: dict[str, str] = {}
         self.notes = self.saga_version = 0
         self.begun_forward = self.gone_back = self.told_of_pivot = False
+        self.owed = 0  # events that actions which succeeded have sent: one each
         self.following = ""
         """What a decision before has given leave to: a reaction, an answer, a time that is over, a skip."""
 
@@ -61,6 +62,7 @@ class Model:
     def decided(self) -> None:
         """After an append of somebody who decides."""
         is_open = self.status in ("unstarted", "stuck") or self._may_turn()
+        self._must(not self.owed, "an event is not sent")
         self._must(is_open or not self.inputs, "an input is undecided")
         self._must(is_open or self._is_busy() or not self.asked, "a request is undecided")
         getattr(self, f"_decided_{self.status}")()
@@ -280,6 +282,7 @@ class Model:
             self._must(is_tried and fact.attempt <= trial.attempt, f"{fact.step} has succeeded, and was {trial.phase}")
         self._must(fact.undo == plan.undo, f"{fact.step} cannot be taken back, or can")
         trial.phase, self.following = "succeeded", "success"
+        self.owed += not plan.waits
         if plan.undo:
             self.stack.append(plan.name)
 
@@ -349,6 +352,7 @@ class Model:
         if trial.phase != "skipped":
             self.stack.remove(fact.step)
         trial.phase, self.following = "succeeded", "success"
+        self.owed += 1
 
     def _CompensationFailed(self, fact: facts.CompensationFailed) -> None:
         trial, plan = self.undos[fact.step], self.plan.find(fact.step)
@@ -415,6 +419,7 @@ class Model:
     def _Sent(self, fact: facts.Sent) -> None:
         if not fact.undo:
             self._must(self.following in ("reaction", "success"), "it is sent for no reason")
+            self.owed -= self.following == "success"
             return
         self._back()
         self._must(self.stack and self.stack[-1] == (fact.stream, fact.data["what"]), "it is not the last to be sent")
