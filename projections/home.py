@@ -24,7 +24,8 @@ from eventstore.store import EventStore
 from infrastructure.patience import replies
 from projections.generations import Generation
 from projections.rows import Rows
-from projections.sink import Redis, Sql, url_of
+from projections.sink import Opens, Redis, url_of
+from projections.sinks.protocol import Sink
 from projections.sinks.sql import SqlSink
 from projections.threads import in_thread
 from projections.truth import InSink
@@ -48,12 +49,12 @@ class Home(Protocol):
 
 
 @asynccontextmanager
-async def home_of(store: EventStore, sink: Sql | Redis | None = None) -> AsyncIterator[Home]:
+async def home_of(store: EventStore, sink: Opens | Redis | None = None) -> AsyncIterator[Home]:
     """Of a projection's sink; without one the database of the settings."""
     if isinstance(sink, Redis):
         yield InLog(store)
         return
-    opened = SqlSink(url_of(store.settings), ()) if sink is None else sink.open(store.settings)
+    opened: Sink = SqlSink(url_of(store.settings), ()) if sink is None else sink.open(store.settings)
     try:
         yield InDatabase(store, opened)
     finally:
@@ -61,12 +62,15 @@ async def home_of(store: EventStore, sink: Sql | Redis | None = None) -> AsyncIt
 
 
 class InDatabase:
-    def __init__(self, store: EventStore, sink: SqlSink) -> None:
+    """Or in a sink of one's own."""
+
+    def __init__(self, store: EventStore, sink: Sink) -> None:
         self.sink = sink
         self._store = store
 
     async def names(self) -> Sequence[str]:
-        return await in_thread(self.sink.names)
+        """Of a sink of one's own none: they are known to its projections alone."""
+        return await in_thread(self.sink.names) if isinstance(self.sink, SqlSink) else []
 
     async def generations(self, projection: str) -> Sequence[Generation]:
         return await in_thread(self.sink.generations, projection)
@@ -91,7 +95,7 @@ class InDatabase:
         return InSink(self._store, self.sink, generation)
 
     def context(self, generation: Generation) -> Callable[..., Context]:
-        return partial(Rows, tables=self.sink.of(generation.number))
+        return partial(Rows, tables=self.sink.of(generation.number)) if isinstance(self.sink, SqlSink) else Rows
 
 
 @event(name="projections.GenerationBegun")
@@ -123,22 +127,22 @@ class InLog:
             store.log.types.add(struct)
 
     async def names(self) -> Sequence[str]:
-        known, _ = await self._known()
+        known, _, _ = await self._known()
         return sorted(known)
 
     async def generations(self, projection: str) -> Sequence[Generation]:
-        known, _ = await self._known()
+        known, _, _ = await self._known()
         return list(known.get(projection, {}).values())
 
     async def begin(self, generation: Generation, *, again: bool = False) -> Generation:
         while True:
-            known, version = await self._known()
+            known, version, last = await self._known()
             ours = known.get(generation.projection, {})
             of_version = [each for each in ours.values() if each.version == generation.version]
             building = [each for each in of_version if each.state == "building"]
             if building or (of_version and not again):
                 return (building or of_version)[-1]
-            begun = replace(generation, number=max(ours, default=0) + 1)
+            begun = replace(generation, number=last.get(generation.projection, 0) + 1)
             fact = GenerationBegun(begun.projection, begun.version, begun.number, begun.begun_at)
             if await self._append(fact, version):
                 return begun
@@ -181,8 +185,11 @@ class InLog:
             return False
         return True
 
-    async def _known(self) -> tuple[dict[str, dict[int, Generation]], int]:
+    async def _known(self) -> tuple[dict[str, dict[int, Generation]], int, dict[str, int]]:
+        """The generations that there are, the version of the stream, and the highest number that each projection ever
+        had."""
         known: dict[str, dict[int, Generation]] = {}
+        last: dict[str, int] = {}
         version = 0
         async for recorded in self._store.read(STREAM):
             version, fact = recorded.version, recorded.data
@@ -190,6 +197,7 @@ class InLog:
             match fact:
                 case GenerationBegun():
                     begun_at = fact.begun_at or recorded.recorded_at
+                    last[fact.projection] = fact.number
                     ours[fact.number] = Generation(fact.projection, fact.version, fact.number, begun_at=begun_at)
                 case GenerationLive() if fact.number in ours:
                     for number, each in ours.items():
@@ -197,4 +205,4 @@ class InLog:
                         ours[number] = replace(each, state="live" if number == fact.number else was_live)
                 case GenerationDropped():
                     ours.pop(fact.number, None)
-        return {name: ours for name, ours in known.items() if ours}, version
+        return {name: ours for name, ours in known.items() if ours}, version, last

@@ -25,7 +25,7 @@ from consumers.retry import Policy, Rules
 from eventstore.errors import InvalidRequest
 from eventstore.names import plain_name
 from projections.rows import Rows
-from projections.sink import Redis, Sql
+from projections.sink import Opens, Redis, Sql
 
 Poison = Literal["detach", "stop", "skip"]
 PREFIX = "projection."
@@ -34,7 +34,7 @@ PREFIX = "projection."
 def projection(
     name: str,
     *,
-    sink: Sql | Redis,
+    sink: Opens | Redis,
     version: int = 1,
     categories: Iterable[str] = (),
     system: bool = False,
@@ -52,8 +52,9 @@ def projection(
     anew beside the present one, and read once it has caught up. `poison`: an event that fails for good takes its stream
     out ("detach": it waits as a dead letter), pauses the projection ("stop"), or is passed over and recorded ("skip").
     Raises InvalidConsumer."""
-    if not isinstance(sink, Sql | Redis):
-        raise InvalidConsumer(f"sink is {sink!r:.80}", field="sink", remedy="sink=sql(Table(...)), or redis()")
+    if not isinstance(sink, Opens | Redis) or isinstance(sink, type):
+        remedy = "sink=sql(Table(...)), redis(), or a value that opens one of your own"
+        raise InvalidConsumer(f"sink is {sink!r:.80}", field="sink", remedy=remedy)
     if poison not in ("detach", "stop", "skip"):
         raise refused("poison", poison, "", '"detach", "stop" or "skip"')
     made = Projection(
@@ -74,7 +75,7 @@ class Projection(Struct, frozen=True, eq=False):
 
     name: str
     version: int
-    sink: Sql | Redis
+    sink: Opens | Redis
     categories: tuple[str, ...]
     system: bool
     poison: Poison

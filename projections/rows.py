@@ -62,6 +62,10 @@ class Rows(Context):
         """Any statement of SQLAlchemy Core that writes, for tables as `rows.table` gives them."""
         self._note(EXECUTE, None, (statement, dict(parameters or {})))
 
+    def note(self, command: str, key: str, /, *args: Any) -> None:
+        """A change in words of your own, for a sink of your own: its `apply` gets them as an Effect."""
+        self._changes.append(Effect(command, key, args))
+
     def collected(self) -> tuple[Effect, ...]:
         """For the transaction."""
         return (*super().collected(), *self._changes)

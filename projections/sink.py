@@ -1,6 +1,6 @@
 """Which sink a projection has, as its module says it; opened by the worker that runs it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -9,9 +9,18 @@ from infrastructure.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+    from projections.sinks.protocol import Sink
     from projections.sinks.sql import SqlSink
 
 FILE = "read-models.sqlite"
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """What `@projection(sink=...)` takes for a sink of one's own. Functions tell it by `rows.note` what to change."""
+
+    def open(self, settings: Settings) -> "Sink":
+        """Each worker and each query opens one, and closes it. Nothing need be connected yet."""
 
 
 class Sql(Struct, frozen=True, eq=False):

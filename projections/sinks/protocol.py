@@ -18,6 +18,9 @@ from projections.generations import Generation
 class Sink(Protocol):
     """Thread-safe. Raises Unavailable for what may pass, such as a lost connection."""
 
+    def close(self) -> None:
+        """It is not used any more."""
+
     def prepare(self, generation: Generation) -> None:
         """Makes what the generation needs, if it is not there."""
 
@@ -34,13 +37,15 @@ class Sink(Protocol):
         """All that there are, oldest first."""
 
     def begin(self, generation: Generation, *, again: bool = False) -> Generation:
-        """One is begun, unless one of its version is there and it is not to be done `again`; the number is new."""
+        """One is begun, unless one of its version is there and it is not to be done `again`; the number is new,
+        and none that was dropped had it."""
 
     def mark_diverged(self, projection: str, generation: int) -> None:
         """The log has lost events that are in its rows."""
 
     def switch(self, projection: str, generation: int) -> None:
-        """From now on this one is read, all of it in one transaction. The one before is kept."""
+        """From now on this one is read, all of it in one transaction. The one before is kept. Of one that is not there
+        nothing is changed."""
 
     def drop(self, projection: str, generation: int) -> None:
         """Removes a generation that is not read."""

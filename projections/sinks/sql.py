@@ -28,6 +28,9 @@ from projections.sinks.sql_tables import checkpoints, detached, generations, of_
 STATEMENT_SECONDS = 30
 _MAKING = 7_305_102_204
 """The advisory lock under which tables are made."""
+DROPPED = "dropped"
+"""A generation that is there no more: its number is not given again, for some may not know yet that it went."""
+_IS_THERE = generations.c.state != DROPPED
 _PARAMS = ("projection", "generation", "partition")
 
 
@@ -61,7 +64,7 @@ class SqlSink:
         with self._begin(writes=False) as connection:
             if not self._is_made(connection):
                 return []
-            wanted = sa.select(generations).where(generations.c.projection == projection)
+            wanted = sa.select(generations).where(generations.c.projection == projection, _IS_THERE)
             found = connection.execute(wanted.order_by(generations.c.generation)).all()
         return [_generation(row) for row in found]
 
@@ -70,7 +73,8 @@ class SqlSink:
         with self._begin(writes=False) as connection:
             if not self._is_made(connection):
                 return []
-            return sorted(connection.execute(sa.select(generations.c.projection).distinct()).scalars())
+            named = sa.select(generations.c.projection).where(_IS_THERE).distinct()
+            return sorted(connection.execute(named).scalars())
 
     def begin(self, generation: Generation, *, again: bool = False) -> Generation:
         """One is begun, unless one of this version is there and it is not to be done `again`."""
@@ -78,15 +82,16 @@ class SqlSink:
         ours = sa.select(generations).where(generations.c.projection == name)
         try:
             with self._begin() as connection:
-                known = [_generation(row) for row in connection.execute(ours).all()]
+                rows = connection.execute(ours.order_by(generations.c.generation)).all()
+                known = [_generation(row) for row in rows if row.state != DROPPED]
                 of_version = [each for each in known if each.version == version]
                 building = [each for each in of_version if each.state == "building"]
                 if building or (of_version and not again):
                     return (building or of_version)[-1]
-                number = max((each.number for each in known), default=0) + 1
+                number = max((row.generation for row in rows), default=0) + 1
                 connection.execute(sa.insert(generations).values(**_columns(generation, number)))
         except IntegrityError:  # another worker has begun one, just now
-            return self.begin(generation)
+            return self.begin(generation, again=again)
         return replace(generation, number=number)
 
     def mark_diverged(self, projection: str, generation: int) -> None:
@@ -96,13 +101,13 @@ class SqlSink:
             connection.execute(marked)
 
     def switch(self, projection: str, generation: int) -> None:
-        ours = generations.c.projection == projection
+        others = (generations.c.projection == projection, generations.c.generation != generation)
         with self._begin() as connection:
-            was_live = sa.update(generations).where(ours, generations.c.state == "live").values(state="kept")
-            connection.execute(was_live)
-            connection.execute(
-                sa.update(generations).where(*_of(generations, projection, generation)).values(state="live")
-            )
+            wanted = sa.update(generations).where(*_of(generations, projection, generation), _IS_THERE)
+            if connection.execute(wanted.values(state="live")).rowcount == 0:
+                return  # it has been dropped just now
+            was_live = sa.update(generations).where(*others, generations.c.state == "live")
+            connection.execute(was_live.values(state="kept"))
             for name in _tables_of(connection, projection, generation):
                 quoted, real = _quoted(connection, name), _quoted(connection, physical(name, generation))
                 connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quoted}")
@@ -112,8 +117,10 @@ class SqlSink:
         with self._begin() as connection:
             for name in _tables_of(connection, projection, generation):
                 connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(connection, physical(name, generation))}")
-            for of in (detached, checkpoints, generations):
+            for of in (detached, checkpoints):
                 connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
+            gone = sa.update(generations).where(*_of(generations, projection, generation))
+            connection.execute(gone.values(state=DROPPED, tables=""))
 
     # ---- checkpoints ----
 
