@@ -88,6 +88,7 @@ def _run_command(arguments: list[str]) -> int:
         flags = {"json": "--json" in asked, "verbose": bool({"-v", "--verbose"} & asked), "color": False}
         usage = _usage_error(app, error, words) if isinstance(error, CycloptsError) else error
         return print_error(usage, frozenset(), **flags)
+    _load_client(words[0], bound)
     return _call(command, bound, lambda: _names(app, words))
 
 
@@ -157,6 +158,17 @@ def _call(command: "Callable[..., Any]", bound: "BoundArguments", names: "Callab
         color = wants_color(flags.color if flags else "auto", on_terminal=sys.stderr.isatty())
         json, verbose = (flags.json, flags.verbose) if flags else (False, False)
         return print_error(error, names(), json=json, verbose=verbose, color=color)
+
+
+def _load_client(name: str, bound: "BoundArguments") -> None:
+    """For commands that talk to the server and run no code of the user's."""
+    from gateway.cli.manners.flags import ServerFlags
+
+    takes_server = any(isinstance(each.default, ServerFlags) for each in bound.signature.parameters.values())
+    if takes_server and name != "config" and bound.arguments.get("app") is None:
+        from gateway.cli.manners.client import load_client
+
+        load_client()
 
 
 async def _until_terminated(work: "Coroutine[Any, Any, Any]") -> Any:
