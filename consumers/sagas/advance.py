@@ -69,7 +69,7 @@ def _next(saga: Saga, state: State, at: int, types: EventTypes) -> Iterable[Fact
             return _begun(saga, state, types)
         case "stuck":
             return _freed(state)
-        case "running" if not state.inbox:
+        case "running" if state.abort is not None or not state.inbox:  # or nothing would end what cannot be decided
             return _on(saga, state, at, types)
         case "compensating" if not state.inbox or _may_turn(saga, state):
             return _back(saga, state, at)

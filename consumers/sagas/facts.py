@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from eventstore.envelope import RecordedEvent
+from eventstore.errors import LogDamaged
 from eventstore.event_types import event
 
 PREFIX = "saga."
@@ -280,3 +282,13 @@ Fact = (
     | SkipRequested
     | AbortRequested
 )
+
+
+def fact_of(event: RecordedEvent) -> Fact:
+    """What an event of a saga's stream holds. Raises LogDamaged for a stranger's."""
+    if not isinstance(event.data, Fact):
+        raise LogDamaged(
+            f"version {event.version} of {event.stream} is no fact of a saga, but {event.type}",
+            remedy="streams that begin with saga- are kept by sagas: append to another one",
+        )
+    return event.data

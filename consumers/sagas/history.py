@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import get_args
 
 from consumers.sagas.errors import SagaNotFound
-from consumers.sagas.facts import Fact
+from consumers.sagas.facts import Fact, fact_of
 from consumers.sagas.instances import parts_of
 from consumers.sagas.state import State
 from consumers.sagas.timeline import Timeline
@@ -29,13 +29,7 @@ class History:
 
     def add(self, event: RecordedEvent) -> None:
         """The fact of the next version. Raises LogDamaged if it is none."""
-        fact = event.data
-        if not isinstance(fact, Fact):
-            raise LogDamaged(
-                f"version {event.version} of {event.stream} is no fact of a saga, but {event.type}",
-                remedy="streams that begin with saga- are kept by sagas: append to another one",
-            )
-        state = self.state
+        fact, state = fact_of(event), self.state
         state.epoch = event.epoch
         state.correlation_id = state.correlation_id or event.metadata.correlation_id
         state.traceparent = state.traceparent or event.metadata.traceparent

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from consumers.sagas.advance import advance
 from consumers.sagas.errors import UnknownSagaVersion
-from consumers.sagas.facts import EventReceived, Fact
+from consumers.sagas.facts import EventReceived, Fact, fact_of
 from consumers.sagas.saga import Saga
 from consumers.sagas.state import State
 from eventstore.envelope import Metadata, RecordedEvent
@@ -75,7 +75,7 @@ class Instances:
             state.epoch = event.epoch
             state.correlation_id = state.correlation_id or event.metadata.correlation_id
             state.traceparent = state.traceparent or event.metadata.traceparent
-            state.fold(event.data, event.recorded_at)
+            state.fold(fact_of(event), event.recorded_at)
         self._keep(state)
         return state
 

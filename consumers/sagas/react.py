@@ -89,6 +89,8 @@ class React:
         match fact:
             case facts.StepStarted() | facts.CompensationStarted():
                 await self._run(state, ctx)
+            case facts.RetryRequested() | facts.SkipRequested() | facts.AbortRequested():
+                await self._run(state, ctx)  # whose fact was discarded as a dead letter: nobody else would
             case facts.TimerSet():
                 await self._set(state, fact, event)
             case facts.TimerCancelled():

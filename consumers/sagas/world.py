@@ -111,6 +111,10 @@ class World:
         self.add(self.stream(saga_id), request)
         await self.settle()
 
+    async def discard(self) -> None:
+        """What was not handled yet never is: as dead letters that an operator has discarded."""
+        self._handled = len(self.log)
+
     async def settle(self) -> None:
         """Until nothing more happens without a timer. Raises what handling an event raises."""
         while self._handled < len(self.log):
