@@ -96,7 +96,7 @@ def group(
     one."""
     _check_replay(on_replay)
     return Consumer(
-        _name(name, of_saga=True),
+        _name(name, reserved=True),
         policies.rules_of(retry, on),
         whole("concurrency", concurrency, 1, MOST_CONCURRENCY),
         duration("timeout", timeout, shortest=0.001),
@@ -179,11 +179,11 @@ class Consumer(Struct, frozen=True, eq=False):
         return f"consumer {self.name} ({', '.join(handler.name for handler in self._handlers)})"
 
 
-def _name(name: str, *, of_saga: bool = False) -> str:
+def _name(name: str, *, reserved: bool = False) -> str:
     if callable(name):
         raise InvalidConsumer("the group has no name", field="name", remedy='@consumer("charge-cards")')
     try:
-        return group_name(name, of_saga=of_saga)
+        return group_name(name, reserved=reserved)
     except InvalidRequest as error:
         raise InvalidConsumer(error.detail, field="name", remedy=error.remedy) from error
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from consumers.errors import InvalidRequest
+from consumers.group_name import refuse_of_projection
 from consumers.replay.targets import BOUNDS, Ago, Latest, Positions, Target, Time, Version
 from consumers.scope import Scope
 from eventstore.arguments import not_empty
@@ -40,7 +41,7 @@ class Request(Struct, frozen=True):
 
     def check(self) -> None:
         """Raises InvalidRequest for what makes no sense, whatever the log has."""
-        plain_name(self.group, "group")
+        refuse_of_projection(plain_name(self.group, "group"))
         for stream in self.named:
             stream_name(stream)
         if len(set(self.named)) > MOST_STREAMS:
