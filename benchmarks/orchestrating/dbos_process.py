@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from dbos import DBOS, SetWorkflowID
 
 from benchmarks.logs import keep_off_stdout
-from benchmarks.orchestrating.work import Load, measured, tell
+from benchmarks.orchestrating.work import Load, measured, spare_the_collector, tell
 
 Order = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +72,7 @@ async def main(url: str, style: str, is_relaxed: bool, load: Load) -> None:
     one = _threaded if style == "threads" else _async
     for number in range(1_000_000, 1_000_020):
         await one(number)
+    spare_the_collector()
     done = await measured(load, one)
     DBOS.destroy()
     tell(done)

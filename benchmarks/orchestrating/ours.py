@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from benchmarks.log_appends import settings_of
 from benchmarks.logs import keep_off_stdout
-from benchmarks.orchestrating.work import Load, measured, tell
+from benchmarks.orchestrating.work import Load, measured, spare_the_collector, tell
 from benchmarks.own_server import Level
 from consumers import Context, Saga, consumer, run, start
 from consumers.sagas.facts import Completed
@@ -66,6 +66,7 @@ async def main(url: str, prefix: str, level: Level, load: Load) -> None:
             tasks.start_soon(work)
             for number in range(1_000_000, 1_000_100):  # until it holds all partitions
                 await one(number)
+            spare_the_collector()
             tell(await measured(load, one))
             stop.set()
 
