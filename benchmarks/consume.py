@@ -20,6 +20,7 @@ from benchmarks.machine import Machine, describe, versions
 from benchmarks.measure import Case, Result, alternate
 from benchmarks.own_server import BenchServer, Level, own_server
 from benchmarks.processes import Team, team
+from infrastructure.collector import spare_the_collector
 from infrastructure.server_program import find_program
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(given)
     for folder in (plan.folder, given.json.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    spare_the_collector()  # as `eventstore work` does; all contestants have it so
     with team(plan.loop) as others, asyncio.Runner(loop_factory=loop_factory(plan.loop)) as runner:
         report = runner.run(run(plan, others))
     print(as_table(report))

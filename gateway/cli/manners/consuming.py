@@ -24,10 +24,11 @@ async def consume(
 ) -> None:
     """Until the user stops it: then running handlers get the grace of their group. Raises what `consumers.run` does."""
     from consumers import run
+    from infrastructure.collector import spare_the_collector
     from infrastructure.tasks import plain_errors
 
     ending = anyio.Event()
-    _spare_the_collector()
+    spare_the_collector()
     with plain_errors():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_pass_on, stop, ending, session)
@@ -47,16 +48,6 @@ async def keep_time(session: Session, store: "EventStore", stop: Stop) -> None:
         if error.reason != "permission":
             raise
         session.write_stderr(f"warning: scheduled events wait for another worker: {error.detail}")
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays until the end, and windows of events are no garbage: looked through each time, they
-    take a third of a worker's time."""
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 async def _pass_on(stop: Stop, ending: anyio.Event, session: Session) -> None:
