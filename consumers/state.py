@@ -96,8 +96,8 @@ class Outgoing(Struct, frozen=True):
 
 
 class Effect(Struct, frozen=True):
-    """A command on a key of the partition's slot, which the commit runs when it finishes the event. Of a projection whose
-    truth lies elsewhere: a change of its rows, and `key` the table."""
+    """A command on a key of the partition's slot, which the commit runs when it finishes the event. Of a projection
+    whose truth lies elsewhere: a change of its rows, and `key` the table."""
 
     command: str
     key: str

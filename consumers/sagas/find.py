@@ -1,7 +1,7 @@
 """Where sagas are found: types by their groups, sagas by the index, and those whose stream is parked."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 
@@ -41,8 +41,7 @@ class Parked(Struct, frozen=True):
 
 async def saga_types(log: Log, saga: str | None = None) -> list[str]:
     """The types that a worker has run, or the one that is given. Raises GroupNotFound if none has run that."""
-    groups = await group_names(log)
-    found = [name[len(_BEGINNING) : -len(_END)] for name in groups if is_react(name)]
+    found = types_among(await group_names(log))
     if saga is None:
         return found
     if saga not in found:
@@ -53,6 +52,11 @@ async def saga_types(log: Log, saga: str | None = None) -> list[str]:
         error.field = "type"
         raise error
     return [saga]
+
+
+def types_among(groups: Iterable[str]) -> list[str]:
+    """The types of sagas that have a group among these."""
+    return [name[len(_BEGINNING) : -len(_END)] for name in groups if is_react(name)]
 
 
 def is_react(group: str) -> bool:

@@ -26,14 +26,14 @@ from infrastructure.patience import replies
 async def check_groups(log: Log, findings: Findings, on_progress: OnProgress) -> None:
     """The groups, what their handlers returned, and what is scheduled: invariants 1, 3 and 6. For `verify`, beside
     `check_log`, which tells of the progress: this takes moments. Raises Unavailable."""
-    for group in await _names(log):
+    for group in await names_of_groups(log):
         await _check_group(log, group, findings)
     for partition in range(log.partitions):
         await check_returned(log, partition, findings)
         await check_timers(log, partition, findings)
 
 
-async def _names(log: Log) -> list[str]:
+async def names_of_groups(log: Log) -> list[str]:
     """By their keys: Redis may have lost all groups of a name."""
     parts = range(log.partitions) if log.redis.is_cluster else [None]
     found = [await keys_of(log, part or 0, groups_pattern(log.keys, part)) for part in parts]

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from consumers.keys import GroupKeys, effect_key, group_keys, timer_keys
 from consumers.sagas import facts
-from consumers.sagas.find import saga_types
+from consumers.sagas.find import types_among
 from consumers.sagas.groups import react_group
 from consumers.sagas.history import History, know_facts
 from consumers.sagas.index import LIVE
@@ -25,6 +25,7 @@ from consumers.sagas.requests import asked
 from consumers.sagas.state import RETRY, STATUSES, UNDO, Pending, State, Status, key_of
 from consumers.scripted import place
 from consumers.state import Row
+from consumers.verify.groups import names_of_groups
 from consumers.verify.stored import StoredGroup, stored_group
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import LogDamaged
@@ -42,7 +43,7 @@ _UNDER_WAY = ("running", "compensating", "stuck")
 async def check_sagas(log: Log, findings: Findings, on_progress: OnProgress) -> None:
     """All sagas: invariant 5. For `verify`, behind `check_log`, which tells of the progress. Raises Unavailable."""
     know_facts(log.types)
-    kinds = await saga_types(log)
+    kinds = types_among(await names_of_groups(log))
     for partition, streams in enumerate(await _streams(log)):
         by_kind: dict[str, list[str]] = {kind: [] for kind in kinds}
         for stream in sorted(streams):
