@@ -84,7 +84,9 @@ class React:
         event = ctx.event
         state = await self._instances.load(event.stream, event.version, event.epoch)
         if isinstance(fact, _INPUTS) or self._is_to_migrate(state):
-            state = await self._instances.change(event.stream, _nothing, at_least=event.version, at=event.recorded_at)
+            state = await self._instances.change(
+                event.stream, _nothing, at_least=event.version, at=event.recorded_at, cause=event
+            )
         index.note(ctx.effects, state, fact, event)
         match fact:
             case facts.StepStarted() | facts.CompensationStarted():
@@ -135,7 +137,7 @@ class React:
         action = None if step is None else step.undo if opened.undo else step.action
         if step is None or action is None:
             reason = Reason("LookupError", f"{saga!r} has no {'compensation of ' if opened.undo else ''}{opened.step}")
-            return await self._append(state.stream, opened, _failure(opened, reason, 0.0, None))
+            return await self._append(state.stream, opened, _failure(opened, reason, 0.0, None), ctx.event)
         asked = StepContext(
             state.stream,
             opened.step,
@@ -165,11 +167,12 @@ class React:
                 outcome = self._actions.failed(action, rules, error, opened.attempt, outcome.seconds)
             else:
                 try:
-                    return await self._append(state.stream, opened, made)
+                    return await self._append(state.stream, opened, made, ctx.event)
                 except TooLarge as error:
                     outcome = self._actions.failed(action, rules, error, opened.attempt, outcome.seconds)
         retry_at = None if outcome.delay is None else self._instances.clock() + round(outcome.delay * 1_000_000)
-        return await self._append(state.stream, opened, _failure(opened, outcome.reason, outcome.seconds, retry_at))
+        failed = _failure(opened, outcome.reason, outcome.seconds, retry_at)
+        return await self._append(state.stream, opened, failed, ctx.event)
 
     def _storable(self, made: list[Fact]) -> list[Fact]:
         """Looked at before what follows is: whoever is to blame for that, it is not the action. Raises InvalidEvent."""
@@ -177,11 +180,11 @@ class React:
             self._instances.types.encode(fact)
         return made
 
-    async def _append(self, stream: str, opened: Open, outcome: list[Fact]) -> None:
+    async def _append(self, stream: str, opened: Open, outcome: list[Fact], cause: RecordedEvent | None = None) -> None:
         def inputs(state: State, saga: Saga) -> Sequence[Fact]:
             return outcome if still_matters(state, opened, outcome[0]) else ()
 
-        await self._instances.change(stream, inputs, at_least=0)
+        await self._instances.change(stream, inputs, at_least=0, cause=cause)
 
     async def _late(self, stream: str, opened: Open, finished: Callable[[], list[Fact]]) -> None:
         """An action that was given up has succeeded."""

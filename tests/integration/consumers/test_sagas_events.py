@@ -306,6 +306,10 @@ async def test_correlation_and_trace_go_through_all_facts_and_all_that_is_sent(s
     received = (await told(store, "saga-payment-1"))[0]
     assert received.metadata.causation_id == str(begun.id)
     assert received.recorded_at > begun.recorded_at
+    facts = await told(store, "saga-asking-1")
+    by_id = {str(event.id): event for event in facts}
+    outcomes = [event for event in facts if event.type in ("saga.step_succeeded", "saga.step_failed")]
+    assert [by_id[event.metadata.causation_id or ""].type for event in outcomes] == ["saga.step_started"] * 2
 
 
 async def test_the_index_tells_when_sagas_began_and_when_they_ended(store: EventStore) -> None:
