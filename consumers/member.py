@@ -25,9 +25,9 @@ from msgspec.structs import replace
 
 from consumers.assignment import assign
 from consumers.company import Company
-from consumers.deliveries import Deliveries
+from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import EventStoreError, Unavailable
-from consumers.failure import cause_of
+from consumers.failure import Failure, cause_of
 from consumers.holder import Holder
 from consumers.keys import GroupKeys, group_keys
 from consumers.lease import RENEWALS, Lease, Renewals, now
@@ -38,7 +38,7 @@ from consumers.membership import Member as MemberInfo
 from consumers.owned import GIVEN_BACK, LAST_COMMIT_SECONDS, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
-from consumers.parked import ParkedLines
+from consumers.parked import OnParked, ParkedLines
 from consumers.rate import per_second
 from consumers.scope import Scope
 from consumers.state import Stored, Token
@@ -78,10 +78,11 @@ class Member:
         renewals: Renewals,
         on_out: Callable[[int], None],
         truth: Truth = IN_REDIS,
+        on_parked: OnParked | None = None,
     ) -> None:
         self.group = consumer.name
         self._log, self._consumer, self._deliveries = log, consumer, deliveries
-        self._truth = truth
+        self._truth, self._on_parked = truth, on_parked
         self._workers, self._renewals, self._on_out = workers, renewals, on_out
         self._info = info
         self._keys = [group_keys(log.keys, self.group, p) for p in range(log.partitions)]
@@ -239,7 +240,7 @@ class Member:
             on_head=self._relisten,
             on_out=self._on_out,
             on_refused=self._workers.refuse,
-            on_parked=self._parked.tell,
+            on_parked=self._tell_parked,
             replay_pace=None if scope is None else self._pace_of(scope),
             truth=self._truth,
         )
@@ -261,6 +262,11 @@ class Member:
             except TakeAnew as error:
                 above = error.term
         return None
+
+    def _tell_parked(self, event: Delivery, failure: Failure, attempts: int) -> None:
+        self._parked.tell(event, failure, attempts)
+        if self._on_parked is not None:
+            self._on_parked(event, failure, attempts)
 
     def _scope(self, partition: int, stored: str) -> Scope | None:
         """What the last replay wants of the events of a partition."""

@@ -1,7 +1,8 @@
 """Brings orders to whoever can carry them out, and waits for what becomes of them.
 
 somebody has the lease     it is woken, carries them out between two handlings of their streams, and notes the outcome
-nobody has it              it is taken here for a moment, they are carried out in one commit, and it is given back
+nobody has it              it is taken here for a moment, they are carried out in one commit, and it is given back;
+                           of a projection not, for its rows are kept elsewhere: they wait for a worker of it
 
 Whoever the holder is, it may change or die meanwhile: the orders lie with the rows, not with it. What has no outcome in
 time is withdrawn; a holder that is just carrying it out does so all the same.
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from consumers.commit_call import commit
 from consumers.errors import EventStoreError, Stale, Unavailable
+from consumers.group_name import PROJECTIONS
 from consumers.holder import Holder
 from consumers.keys import GroupKeys
 from consumers.lease_calls import Held, acquire, release
@@ -66,7 +68,7 @@ class _Delivery:
         self.is_held = all(each.held for each in given)
         pause, looked_at = FIRST_PAUSE_SECONDS, anyio.current_time()
         while True:
-            if not self.is_held:
+            if not self.is_held and not self._keys.group.startswith(PROJECTIONS):
                 self.is_held = not await carry_out(self._log, self._keys)
             self._note(await take_outcomes(self._log, self._keys, list(self.open)))
             now = anyio.current_time()

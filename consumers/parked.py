@@ -11,6 +11,8 @@ from consumers.failure import Failure
 MOST_PER_SECOND = 10
 """Of a group in one worker. All are listed by `eventstore dlq list`."""
 
+OnParked = Callable[[Delivery, Failure, int], None]
+"""Is told of an event that is about to be parked, by which failure, and after how many calls of its handler."""
 logger = structlog.get_logger(__name__)
 
 

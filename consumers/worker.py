@@ -14,6 +14,7 @@ from consumers.lease import Lease, Renewals
 from consumers.member import Member
 from consumers.membership import new_member
 from consumers.pace import Pace
+from consumers.parked import OnParked
 from consumers.relay import Relay
 from consumers.replay.watch import look_after
 from consumers.truth import IN_REDIS, Truth
@@ -49,13 +50,21 @@ class Worker:
         truth: Truth = IN_REDIS,
         context: Callable[..., Context] = Context,
         stop: anyio.Event | None = None,
+        on_parked: OnParked | None = None,
     ) -> None:
         """Until `stop` is set, by default the worker's own: then the group is drained and left. `truth` is where it
-        keeps how far it is; `context` makes what handlers get. Raises what `run` does."""
-        await self.run_member(await self.member(consumer, truth=truth, context=context), stop or self.stop)
+        keeps how far it is; `context` makes what handlers get; `on_parked` is told of each event that is about to be
+        parked. Raises what `run` does."""
+        member = await self.member(consumer, truth=truth, context=context, on_parked=on_parked)
+        await self.run_member(member, stop or self.stop)
 
     async def member(
-        self, consumer: Consumer, *, truth: Truth = IN_REDIS, context: Callable[..., Context] = Context
+        self,
+        consumer: Consumer,
+        *,
+        truth: Truth = IN_REDIS,
+        context: Callable[..., Context] = Context,
+        on_parked: OnParked | None = None,
     ) -> Member:
         """Of a group, which is made if it is not there."""
         log, relay = self.store.log, self._relay
@@ -70,7 +79,7 @@ class Worker:
         deliveries = Deliveries(log, handling.types, frozenset(consumer.categories), system=consumer.system)
         pace = None if consumer.rate is None else Pace(consumer.rate, lambda: member.share)
         workers = Workers(handling, self._renewals, pace)
-        member = Member(log, consumer, info, deliveries, workers, self._renewals, relay.notify, truth)
+        member = Member(log, consumer, info, deliveries, workers, self._renewals, relay.notify, truth, on_parked)
         self._members[consumer.name] = member
         return member
 

@@ -17,8 +17,10 @@ import structlog
 
 from eventstore import audit
 from eventstore.errors import Unavailable
+from infrastructure.tasks import plain_errors
 from projections.generations import Generation
 from projections.home import Home, home_of
+from projections.poison import answering
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -76,12 +78,29 @@ class Runner:
                 logger.info("generation_live", projection=name, generation=number, version=version)
 
     async def _fill(self, home: Home, generation: Generation, stop: anyio.Event) -> None:
-        await self._worker.run_group(
-            self._projection.consumer(generation.group),
-            truth=home.truth(generation),
-            context=home.context(generation),
-            stop=stop,
-        )
+        """Once more where the server was away as it began, for other things run in this process."""
+        while not stop.is_set():
+            try:
+                with plain_errors():
+                    await self._fill_once(home, generation, stop)
+            except Unavailable as error:
+                if error.reason == "permission":
+                    raise
+                logger.warning("projection_later", projection=self._projection.name, why=str(error))
+                with anyio.move_on_after(LOOK_SECONDS):
+                    await stop.wait()
+            else:
+                return
+
+    async def _fill_once(self, home: Home, generation: Generation, stop: anyio.Event) -> None:
+        async with answering(self._worker.store, self._projection.poison, generation.group) as on_parked:
+            await self._worker.run_group(
+                self._projection.consumer(generation.group),
+                truth=home.truth(generation),
+                context=home.context(generation),
+                stop=stop,
+                on_parked=on_parked,
+            )
 
     async def _may_be_read(self, home: Home, known: Sequence[Generation], generation: Generation) -> bool:
         """The first at once: there is nothing else to read. Another one when it has come to where the log was at the

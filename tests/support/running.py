@@ -6,11 +6,10 @@ from typing import Any
 
 import anyio
 
-from consumers.consumer import Consumer
 from consumers.keys import effect_key, group_keys
 from consumers.resources import Resource
 from consumers.run import run
-from consumers.sagas.saga import Saga
+from consumers.runnable import Runnable
 from eventstore import EventStore
 from infrastructure.tasks import plain_errors
 from tests.support.servers import tries
@@ -19,7 +18,7 @@ from tests.support.servers import tries
 @asynccontextmanager
 async def running(
     store: EventStore,
-    *consumers: Consumer | Saga,
+    *consumers: Runnable,
     resources: Sequence[Resource] = (),
     lease_seconds: float = 10.0,
 ) -> AsyncIterator[anyio.Event]:
@@ -36,7 +35,7 @@ async def running(
 
 async def _run(
     store: EventStore,
-    consumers: Sequence[Consumer | Saga],
+    consumers: Sequence[Runnable],
     resources: Sequence[Resource],
     stop: anyio.Event,
     lease_seconds: float,
