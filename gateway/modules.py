@@ -1,7 +1,8 @@
-"""What a user's module defines: event types, consumers, and the resources that these want."""
+"""What a user's module defines: event types, consumers, sagas, projections, and the resources that these want."""
 
 import importlib
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -12,10 +13,14 @@ from gateway.errors import BadRequest
 from infrastructure.errors import EventStoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consumers import Resource, Saga
     from consumers.runnable import Runnable
+    from projections import Projection
 
 T = TypeVar("T")
+_DATABASES = "pip install 'redis-eventstore[sql]'"
 
 
 def event_types_of(name: str) -> list[type[Struct]]:
@@ -28,12 +33,31 @@ def event_types_of(name: str) -> list[type[Struct]]:
 
 
 def consumers_of(name: str) -> "tuple[list[Runnable], list[Resource]]":
-    """The consumers of a module, also those that it has imported, its sagas, and the resources that it defines. Raises
-    BadRequest if it cannot be imported."""
+    """The consumers of a module, also those that it has imported, its sagas and projections, and the resources that it
+    defines. Raises BadRequest if it cannot be imported."""
     from consumers import Consumer, Resource
 
     module = _imported(name)
-    return [*_values(module, Consumer), *_sagas(module)], _values(module, Resource)
+    return [*_values(module, Consumer), *_sagas(module), *_projections(module)], _values(module, Resource)
+
+
+def projections_of(name: str) -> "list[Projection]":
+    """The projections of a module, also those that it has imported. Raises BadRequest if it cannot be imported."""
+    return _projections(_imported(name))
+
+
+def read_models_of_system() -> "tuple[Projection, ...]":
+    """The built-in ones. Raises BadRequest if what they need is not installed."""
+    need_databases()
+    from projections.system import SYSTEM
+
+    return SYSTEM
+
+
+def need_databases() -> None:
+    """Raises BadRequest if what read models need is not installed."""
+    if find_spec("sqlalchemy") is None:
+        raise BadRequest("read models need more than is installed", remedy=_DATABASES)
 
 
 def saga_of(text: str) -> "Saga":
@@ -62,19 +86,45 @@ def _one_of(module: str, found: "dict[str, Saga]") -> str:
     return f"name one: {names}" if found else 'name the module that defines it: ingestion = Saga("ingestion", data=...)'
 
 
-def told(value: "Runnable") -> str:
-    """How a consumer, or a saga, is called to people."""
-    from consumers import Saga
+def _projections(module: ModuleType) -> "list[Projection]":
+    """Who has one has loaded what it is made by, which takes a while: it is not loaded for others."""
+    if "projections.projection" not in sys.modules:
+        return []
+    from projections import Projection
 
-    return f"saga {value.name}" if isinstance(value, Saga) else value.name
+    return _values(module, Projection)
+
+
+def told(value: "Runnable") -> str:
+    """How a consumer, a saga or a projection is called to people."""
+    from consumers import Consumer, Saga
+
+    if isinstance(value, Consumer):
+        return value.name
+    return f"saga {value.name}" if isinstance(value, Saga) else f"projection {value.name}"
 
 
 def groups_of(value: "Runnable") -> list[str]:
-    """The groups of a consumer, or a saga."""
-    from consumers import Saga
+    """The groups of a consumer, or a saga; of a projection what those of its generations begin with."""
+    from consumers import Consumer, Saga
+    from consumers.group_name import PROJECTIONS
     from consumers.sagas.groups import group_names_of
 
-    return group_names_of(value) if isinstance(value, Saga) else [value.name]
+    if isinstance(value, Consumer):
+        return [value.name]
+    return group_names_of(value) if isinstance(value, Saga) else [f"{PROJECTIONS}{value.name}"]
+
+
+def summary_of(values: "Sequence[Runnable]") -> dict[str, list[str]]:
+    """What runs, for --json."""
+    from consumers import Consumer, Saga
+
+    grouped = [each for each in values if isinstance(each, Consumer | Saga)]
+    others = [each for each in values if not isinstance(each, Consumer | Saga)]
+    return {
+        "groups": [name for each in grouped for name in groups_of(each)],
+        "projections": [each.name for each in others],
+    }
 
 
 def _values(module: ModuleType, kind: type[T]) -> list[T]:
@@ -104,6 +154,8 @@ def _imported(name: str, field: str = "--app") -> ModuleType:
 def _remedy(error: BaseException, name: str) -> str:
     if isinstance(error, EventStoreError) and error.remedy:
         return error.remedy
+    if isinstance(error, ModuleNotFoundError) and error.name in {"sqlalchemy", "psycopg"}:
+        return _DATABASES
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return "give it as in `import`, such as shop.events, and run where it can be found"
     return "see where: the same with --verbose"

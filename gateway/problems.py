@@ -45,6 +45,7 @@ def _rows() -> list[Problem]:
         Problem("internal", 500, "Internal error", FAILED),
         _row("events-missing", 500, FAILED),
         _row("redis-unavailable", 503, UNREACHABLE),
+        _row("read-model-unavailable", 503, UNREACHABLE),
         _row("overloaded", 503, FAILED),
         _row("not-caught-up", 503, FAILED),
         _row("outcome-unknown", 503, FAILED),

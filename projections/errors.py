@@ -33,7 +33,7 @@ class ProjectionNotFound(EventStoreError):
 class ReadModelBehind(EventStoreError):
     """The read model had not come to what was waited for in time. Nothing was read."""
 
-    code = "timeout"
+    code = "not-caught-up"
 
     def __init__(self, name: str, partition: int, wanted: int, reached: int, seconds: float) -> None:
         self.name, self.partition, self.wanted, self.reached = name, partition, wanted, reached

@@ -15,7 +15,7 @@ from consumers.sagas import facts
 from consumers.sagas.instances import parts_of
 from eventstore.envelope import RecordedEvent
 from eventstore.names import category_of
-from projections.projection import projection
+from projections.projection import Projection, projection
 from projections.rows import Rows
 from projections.sink import sql
 
@@ -87,8 +87,7 @@ def list_correlations(event: RecordedEvent, rows: Rows) -> None:
     )
 
 
-@projection("sagas", sink=sql(sagas), categories=["saga"])
-class ListSagas:
+class _Sagas:
     def started(self, event: facts.Started, rows: Rows) -> None:
         _note(rows, "running", started_at=rows.event.recorded_at)
 
@@ -112,7 +111,8 @@ class ListSagas:
         _note(rows, "compensated", why=event.why)
 
 
-SYSTEM = (list_streams, list_correlations, ListSagas)
+list_sagas = projection("sagas", sink=sql(sagas), categories=["saga"])(_Sagas)
+SYSTEM: tuple[Projection, ...] = (list_streams, list_correlations, list_sagas)
 
 
 def _note(rows: Rows, status: str, **more: Any) -> None:

@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("replay", "replay", "Have a group handle events again; shows a plan first"),
         Command("replays", "replays", "List, show, cancel or resume replays"),
         Command("sagas", "sagas", "List or show sagas; retry, skip a step, abort, draw"),
+        Command("projections", "projections", "List or show read models; rebuild, roll back, as of a time"),
         Command("timers", "timers", "List or cancel events that wait for their time"),
         Command("types", "types", "List the event types of a module, or find what a change breaks"),
         Command("audit", "audit", "List who changed what and why"),

@@ -38,6 +38,12 @@ def saga_types(context: Any) -> list[str]:
     return sorted(name[len("saga.") : -len(".react")] for name in names if name.endswith(".react"))
 
 
+def projection_names(context: Any) -> list[str]:
+    """For `Parameter(completer=...)` of a projection: by the groups that fill its generations."""
+    names = {name.partition(":")[0] for name in _names(f"projection.{context.incomplete}", "g", "hash")}
+    return sorted({name[len("projection.") :].rpartition(".")[0] for name in names})
+
+
 def categories(context: Any) -> list[str]:
     """For `Parameter(completer=...)` of a category."""
     return sorted({name.partition("-")[0] for name in _names(context.incomplete, "i", "list")})

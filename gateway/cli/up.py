@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from gateway.cli.manners.consuming import consume, keep_time
 from gateway.cli.manners.flags import SERVER, ServerFlags
@@ -36,44 +36,67 @@ app = App(name="up", help_epilogue=NOTES, help_format="plaintext")
 
 
 @app.default
-async def up(*, app: str | None = None, flags: ServerFlags = SERVER) -> None:
+async def up(
+    *,
+    app: str | None = None,
+    no_read_models: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    flags: ServerFlags = SERVER,
+) -> None:
     """Hold the server up and run consumers until Ctrl-C.
 
     Parameters
     ----------
     app
-        A module: its event types are checked, its consumers run.
+        A module: its event types are checked, its consumers, sagas and projections run.
+    no_read_models
+        Do not keep the built-in read models: streams, correlations, sagas.
     """
     session, types = Session(flags, server_checks_wanted=True), types_of(app)
-    consumers, resources = _consumers_of(app)
+    system = [] if no_read_models else _system(session)
+    consumers, resources = _consumers_of(app, system)
     with stopping_on_signals() as stop:
         async with _server(session) as url, session.store(types) as store:
-            _tell(session, url, store, app, consumers)
+            _tell(session, url, store, app, consumers, system)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_hold, session, store, stop)
-                if consumers:
-                    await consume(session, store, consumers, resources, stop)
-                else:
-                    await keep_time(session, store, stop)
-            if not consumers:
-                session.note("stopping")
+                await _work(session, store, consumers, system, resources, stop)
 
 
-def _tell(session: Session, url: str, store: "EventStore", app: str | None, consumers: "list[Runnable]") -> None:
-    from gateway.modules import groups_of, told
+def _tell(
+    session: Session,
+    url: str,
+    store: "EventStore",
+    app: str | None,
+    consumers: "list[Runnable]",
+    system: "list[Runnable]",
+) -> None:
+    from gateway.modules import summary_of, told
 
     types = sorted(each.name for each in store.log.types)
-    groups = [name for each in consumers for name in groups_of(each)]
     lines = [f"eventstore is up at {url}"]
     if app is not None:
         lines.append(f"{count(len(types))} event types in {app}")
-    if groups:
+    if consumers:
         lines.append(f"working for {', '.join(map(told, consumers))}")
-    shape = {"url": url, "partitions": store.log.partitions, "types": types, "groups": groups}
+    if system:
+        lines.append(f"keeping read models: {', '.join(each.name for each in system)}")
+    shape = {"url": url, "partitions": store.log.partitions, "types": types, **summary_of([*consumers, *system])}
     session.show(shape, *lines, "stop it with Ctrl-C")
 
 
-def _consumers_of(module: str | None) -> "tuple[list[Runnable], list[Resource]]":
+def _system(session: Session) -> "list[Runnable]":
+    """The built-in read models; none, and a word about it, where what they need is not installed."""
+    from gateway.errors import BadRequest
+    from gateway.modules import read_models_of_system
+
+    try:
+        return [*read_models_of_system()]
+    except BadRequest as error:
+        session.note(f"no read models are kept: {error.remedy}; or --no-read-models")
+        return []
+
+
+def _consumers_of(module: str | None, system: "list[Runnable]") -> "tuple[list[Runnable], list[Resource]]":
     if module is None:
         return [], []
     from consumers.runnable import checked
@@ -81,8 +104,35 @@ def _consumers_of(module: str | None) -> "tuple[list[Runnable], list[Resource]]"
 
     consumers, resources = consumers_of(module)
     if consumers:
-        checked(consumers, resources)
+        checked([*consumers, *system], resources)
     return consumers, resources
+
+
+async def _work(
+    session: Session,
+    store: "EventStore",
+    consumers: "list[Runnable]",
+    system: "list[Runnable]",
+    resources: "list[Resource]",
+    stop: Stop,
+) -> None:
+    """Until the user stops it. That a server's user may not have groups is no reason not to hold the server up."""
+    from eventstore.errors import Unavailable
+
+    if system:
+        try:
+            await consume(session, store, [*consumers, *system], resources, stop)
+        except Unavailable as error:
+            if error.reason != "permission":
+                raise
+            session.write_stderr(f"warning: no read models are kept: {error.detail}")
+        else:
+            return
+    if consumers:
+        await consume(session, store, consumers, resources, stop)
+    else:
+        await keep_time(session, store, stop)
+        session.note("stopping")
 
 
 @asynccontextmanager

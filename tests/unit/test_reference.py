@@ -7,6 +7,8 @@ import pytest
 import consumers
 import consumers.errors
 import eventstore.errors
+import projections
+import projections.errors
 from gateway.cli.commands import COMMANDS, Command
 from infrastructure.settings_schema import SCHEMA, Setting
 
@@ -22,7 +24,7 @@ def test_a_setting_stands_with_its_environment_name_and_what_it_accepts(setting:
 
 _ERRORS = {
     name: getattr(errors, name)
-    for errors in (eventstore.errors, consumers.errors)
+    for errors in (eventstore.errors, consumers.errors, projections.errors)
     for name in errors.__all__
     if name != "EventStoreError"
 }
@@ -35,6 +37,11 @@ def test_an_error_stands_with_its_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", consumers.__all__)
 def test_a_name_of_the_consumers_door_stands_there(name: str) -> None:
+    assert f"`{name}`" in REFERENCE or f"`{name}(" in REFERENCE
+
+
+@pytest.mark.parametrize("name", projections.__all__)
+def test_a_name_of_the_projections_door_stands_there(name: str) -> None:
     assert f"`{name}`" in REFERENCE or f"`{name}(" in REFERENCE
 
 
