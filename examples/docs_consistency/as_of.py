@@ -1,4 +1,4 @@
-"""The documents as they were when the log went up to a cursor: folded from the log alone."""
+"""What the log tells of the documents up to a cursor, and from there on."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from examples.docs_consistency.source import FileState
 
 
 class Before(Struct, frozen=True):
-    """All files of then, and the commit of the last event."""
+    """All files of then, folded from the log alone, and the commit of the last event."""
 
     files: dict[str, FileState]
     commit: str | None
@@ -32,3 +32,10 @@ async def as_of(store: EventStore, cursor: str) -> Before:
             files.pop(data.path, None)
         last = data
     return Before(files, last.commit if last else None, last.committed_at if last else None)
+
+
+async def since(store: EventStore, cursor: str) -> tuple[int, int]:
+    """How many revisions have come behind the cursor, and how many events these are. Raises Unavailable."""
+    found = store.read_all(cursor=Cursor.parse(cursor), where=Filter(categories=(CATEGORY,)))
+    revisions = [event.metadata.correlation_id async for event in found]
+    return len(set(revisions)), len(revisions)

@@ -34,10 +34,10 @@ class Ingested(Struct, frozen=True):
     rewritten: bool
 
 
-async def ingest(store: EventStore, source: Source, rows: Mapping[str, Document], stop: Stop) -> Ingested:
-    """Appends what the log does not have yet. `rows` are those of a read model that is up to date. Returns early, at
-    a point where a later run goes on, if asked to stop."""
-    writer = _Writer(store, dict(rows))
+async def ingest(store: EventStore, source: Source, rows: dict[str, Document], stop: Stop) -> Ingested:
+    """Appends what the log does not have yet. `rows` are those of a read model that is up to date, and afterwards what
+    it will have. Returns early, at a point where a later run goes on, if asked to stop."""
+    writer = _Writer(store, rows)
     last = writer.newest
     rewritten = await _ingest_history(writer, source, last, stop)
     if not stop.requested:

@@ -11,11 +11,12 @@ import anyio
 from eventstore import EventStore
 from examples.docs_consistency.analyses import Analyses
 from examples.docs_consistency.catch_up import catch_up
-from examples.docs_consistency.documents import Documents
+from examples.docs_consistency.documents import Document, Documents
 from examples.docs_consistency.errors import BadInput, SourceError
 from examples.docs_consistency.events import TYPES
 from examples.docs_consistency.folder_source import PREFIX
 from examples.docs_consistency.home import opened_documents
+from examples.docs_consistency.ingest import Ingested, ingest
 from examples.docs_consistency.open_source import open_source
 from examples.docs_consistency.source import Source
 from examples.docs_consistency.stop import Stop
@@ -31,6 +32,8 @@ class Pipeline:
         self.rested = anyio.Event()
         """Set when a step has come to a safe point after the user asked to stop."""
         self._home = home
+        self._ahead: dict[str, Document] | None = None
+        """The rows that there will be, if `take_in` knows; the next call begins with them."""
         self._sources: dict[tuple[str, str], Source] = {}
 
     def use(self, revision: str, source: Source) -> None:
@@ -46,6 +49,17 @@ class Pipeline:
             opened = await open_source(Path(root), "HEAD" if is_folder else revision, frozenset([home]))
             known = self._sources[root, revision] = opened.source
         return known
+
+    async def take_in(self, source: Source) -> Ingested:
+        """Appends what the log does not have yet. Raises SourceError, and what an append raises."""
+        rows, self._ahead = self._ahead, None
+        if rows is None:
+            await self.follow(source)
+            rows = self.rows.rows()
+        done = await ingest(self.store, source, rows, self.stop)
+        await self.rest_if_asked()
+        self._ahead = rows
+        return done
 
     async def follow(self, source: Source | None) -> None:
         """Lets rows and outlines come to the end of the log. Without a source nothing is parsed."""

@@ -1,8 +1,7 @@
 """DocConsistencySaga: what becomes of one source at one revision, as a saga. app.py starts one, and runs it with
 `run(store, [DocConsistencySaga], ...)`; so does, of what was started, `eventstore work --app` with this module.
 
-    look      notes how far the log goes
-    ingest    appends the events of the source            taken back: events that bring the documents back to there
+    ingest    appends the events of the source            taken back: events that bring the documents back
     store     lets rows and outlines follow to the end    taken back: told to those who read them
     analyse   judges all links, keeps what it found       taken back: forgets it
     report    writes the page                             taken back: removes it
@@ -22,24 +21,25 @@ from consumers import Exponential, Park, Resource, Saga, StepContext
 from consumers.retry import Policy
 from eventstore import DurabilityNotReached, OutcomeUnknown, Overloaded, Unavailable
 from examples.docs_consistency.analyses import analysis_of
-from examples.docs_consistency.as_of import as_of
+from examples.docs_consistency.as_of import as_of, since
 from examples.docs_consistency.checks import check_links
 from examples.docs_consistency.errors import BadInput, ReadModelDamaged
 from examples.docs_consistency.events import SourceAnalysed, SourceReported, SourceStored, SourceWithdrawn
-from examples.docs_consistency.ingest import bring_back, difference, ingest
+from examples.docs_consistency.ingest import bring_back, difference
 from examples.docs_consistency.parse import outlines_of
 from examples.docs_consistency.pipeline import Pipeline, opened_pipeline
 from examples.docs_consistency.report import Report, page
 
 
 class DocConsistency(Struct, frozen=True):
-    """The first three say what is to be done, the others are found on the way. `before` is a cursor."""
+    """The first ones say what is to be done, the others are found on the way. `before` is how far the log went: to
+    there the documents go back."""
 
     source: str
     name: str
     revision: str
-    before: str = ""
-    begun_at: float = 0.0
+    before: str
+    begun_at: float
     revisions: int = 0
     events: int = 0
     is_rewritten: bool = False
@@ -54,16 +54,11 @@ class DocConsistency(Struct, frozen=True):
         return f"source-{self.name}"
 
 
-async def look(data: DocConsistency, pipeline: Pipeline) -> DocConsistency:
-    return replace(data, before=str(await pipeline.store.heads()), begun_at=time.time())
-
-
 async def take_in(data: DocConsistency, pipeline: Pipeline) -> DocConsistency:
     source = await pipeline.source(data.source, data.revision)
-    await pipeline.follow(source)
-    done = await ingest(pipeline.store, source, pipeline.rows.rows(), pipeline.stop)
-    await pipeline.rest_if_asked()
-    return replace(data, revisions=done.revisions, events=done.events, is_rewritten=done.rewritten)
+    done = await pipeline.take_in(source)
+    revisions, events = await since(pipeline.store, data.before)
+    return replace(data, revisions=revisions, events=events, is_rewritten=done.rewritten)
 
 
 async def take_back(data: DocConsistency, ctx: StepContext, pipeline: Pipeline) -> None:
@@ -147,7 +142,6 @@ ON: dict[type[Exception], Policy] = {
 
 DocConsistencySaga = (
     Saga("docs", data=DocConsistency)
-    .step("look", look, retry=RETRY, on=ON)
     .step("ingest", take_in, compensate=take_back, retry=RETRY, on=ON, retry_compensation=UNDO, timeout=LONGEST)
     .step("store", keep, compensate=withdraw, retry=RETRY, on=ON, retry_compensation=UNDO, timeout=LONGEST)
     .step("analyse", analyse, compensate=forget, retry=RETRY, on=ON, retry_compensation=UNDO, timeout="1h")

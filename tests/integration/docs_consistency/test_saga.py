@@ -63,11 +63,11 @@ async def test_a_source_is_seen_through_once_for_each_commit(
     command: Command, made: Checkout, store: EventStore
 ) -> None:
     _, said = command.run(made.folder)
-    assert re.findall(r"^  (\w+) +succeeded", said, re.MULTILINE) == ["look", "ingest", "store", "analyse", "report"]
+    assert re.findall(r"^  (\w+) +succeeded", said, re.MULTILINE) == ["ingest", "store", "analyse", "report"]
     page = re.findall(r"report +succeeded .*s  (.*)$", said, re.MULTILINE)[0]
     assert (command.folder / page).read_text().endswith("</html>\n")
     first = await facts_of(store, made)
-    assert (first[0], first[-1], first.count("step_started")) == ("started", "completed", 5)
+    assert (first[0], first[-1], first.count("step_started")) == ("started", "completed", 4)
     heads = await store.heads()
     assert "has completed before: nothing is new" in command.run(made.folder)[1]
     assert await store.heads() == heads
@@ -143,6 +143,6 @@ async def test_a_run_that_is_killed_is_gone_on_with_by_the_same_saga(
     process.communicate()
     assert command.run(made.folder, "--tree")[0] == made.tree()
     facts = await facts_of(store, made)
-    assert (facts.count("started"), facts.count("step_started"), facts[-1]) == (1, 5, "completed")
+    assert (facts.count("started"), facts.count("step_started"), facts[-1]) == (1, 4, "completed")
     assert len(await changes_in(store)) == changes
     assert await told_of(store) == ["SourceStored", "SourceAnalysed", "SourceReported"]
