@@ -214,6 +214,13 @@ class GroupModel:
                 self.failures[stream] = failures[stream]
         self._mirror(changes)
 
+    def _drop_row(self, stream: str) -> None:
+        """What a projection's database has no row for, though Redis had."""
+        before = self.table.pop(stream, None)
+        self.failures.pop(stream, None)
+        if before is not None:
+            self._mirror({stream: (before, Row(0))})
+
     def _mirror(self, changes: Mapping[str, tuple[Row | None, Row]]) -> None:
         """A mirror that is gone is made anew from what is stored."""
         if self.mirror is None:
@@ -238,7 +245,9 @@ class GroupModel:
         self.offset, self.fin, self.mute, self.moved = call.offset[1], fin, call.mute, this
         self.replay = call.replay
         self.rings.append("moved")
-        self._write_rows(call.rows, {}, keep_all=True)
+        self._write_rows({stream: row for stream, row in call.rows.items() if row is not None}, {}, keep_all=True)
+        for stream in [each for each, row in call.rows.items() if row is None]:
+            self._drop_row(stream)
 
     def give(self, order: Order, now_ms: int = 0) -> Row | None:
         rivals = [each for each in self.orders.values() if isinstance(each, Order) and each.id != order.id]

@@ -164,7 +164,8 @@ def _made(saga: Saga, plan: StepPlan) -> Step:
 
 def _policy(attempts: int) -> Policy:
     """Of two attempts at once, of three with a pause."""
-    return {1: Park(), 2: Immediate(2), 3: Fixed("5s", attempts=3, immediate=1)}[attempts]
+    policies: dict[int, Policy] = {1: Park(), 2: Immediate(2), 3: Fixed("5s", attempts=3, immediate=1)}
+    return policies[attempts]
 
 
 def _has_notes(data: Data) -> bool:

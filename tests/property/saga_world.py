@@ -99,7 +99,7 @@ class World:
         known.append(recorded)
         if parts_of(stream) is not None:
             try:
-                self.models.setdefault(stream, Model(self.plan)).take(recorded.data)  # type: ignore[arg-type]
+                self.models.setdefault(stream, Model(self.plan)).take(recorded.data)
             except Wrong as error:
                 self.failures.append(error)
         return recorded

@@ -226,7 +226,9 @@ class GroupMachine(SideBySide):
     ) -> None:
         token = self._token(which)
         offset = self._offset(move, data)
-        made = {stream: self._row(stream, offset[1], *draft) for stream, draft in rows.items()}
+        made: dict[str, Row | None] = {stream: self._row(stream, offset[1], *draft) for stream, draft in rows.items()}
+        going = data.draw(st.lists(st.sampled_from(sorted(self.group.table) or ["order-0"]), max_size=2), "going")
+        made |= dict.fromkeys(going)
         call = Rewind(token, offset, fin, mute, made, data.draw(st.sampled_from(["", "läger"]), "replay"))
         for _ in range(data.draw(st.integers(1, 2), "times")):
             outcome = self._outcome(rewind, self.keys, call)

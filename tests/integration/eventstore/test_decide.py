@@ -254,7 +254,7 @@ class Overtaken(EventStore):
     """A store whose decisions somebody else overtakes: between load and append another deposit is recorded."""
 
     def __init__(self, store: EventStore, times: int) -> None:
-        super().__init__(store.log, store._writers)
+        super().__init__(store.log, store._writers, store.settings)
         self.left = times
 
     async def append(self, stream: str, events: Sequence[Any], **options: Any) -> Receipt:

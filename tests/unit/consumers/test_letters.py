@@ -57,7 +57,7 @@ def test_all_that_a_filter_has_must_hold(where: dict[str, Any], is_meant: bool) 
 @pytest.mark.parametrize("name", ["error", "type", "category", "prefix"])
 def test_a_filter_with_an_empty_text_is_refused_for_it_would_mean_all_or_none(name: str) -> None:
     with pytest.raises(InvalidRequest, match="empty") as refused:
-        Where(**{name: ""})
+        Where(**dict[str, Any]({name: ""}))
     assert refused.value.field == name
 
 
