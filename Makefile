@@ -16,7 +16,7 @@ DEV := .venv/.dev
 BENCH := .venv/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench bench-consumers bench-timers bench-sagas soak constraints clean
+.PHONY: help install run test lint bench bench-consumers bench-timers bench-sagas bench-projections soak constraints clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -51,6 +51,9 @@ bench-timers: $(BENCH)  ## Measure how late scheduled events are, and what waiti
 
 bench-sagas: $(BENCH)  ## Measure sagas beside DBOS: steps a second, and how long a saga takes
 	$(bin)/python -m benchmarks.sagas $(ARGS)
+
+bench-projections: $(BENCH)  ## Measure projections beside loops by hand and a peer: rebuilt, and how late rows are
+	$(bin)/python -m benchmarks.project $(ARGS)
 
 soak: $(DEV)  ## For MINUTES=10: measure a log of so many million events, then repeat property tests and crashes
 	$(bin)/python -m benchmarks.flat --events $$(($(MINUTES) < 10 ? $(MINUTES) * 1000000 : 10000000))

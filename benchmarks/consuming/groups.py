@@ -11,6 +11,7 @@ from benchmarks.own_server import BenchServer
 from benchmarks.payload import OrderPlaced, order
 from consumers import consumer, run
 from consumers.consumer import Consumer
+from consumers.runnable import Runnable
 from eventstore.keys import Keys
 from eventstore.store import EventStore
 from infrastructure.tasks import plain_errors
@@ -60,7 +61,7 @@ def trivial(tally: Tally, group: str = "trivial") -> Consumer:
 
 
 @asynccontextmanager
-async def worker(store: EventStore, *consumers: Consumer) -> AsyncIterator[None]:
+async def worker(store: EventStore, *consumers: Runnable) -> AsyncIterator[None]:
     """Runs in the block."""
     stop = anyio.Event()
 
