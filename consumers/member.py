@@ -261,6 +261,7 @@ class Member:
                 return await self._truth.claim(self._log, keys, token, answer), token
             except TakeAnew as error:
                 above = error.term
+        await release(self._log, keys, token)  # what is kept elsewhere is gone, or somebody else is at it
         return None
 
     def _tell_parked(self, event: Delivery, failure: Failure, attempts: int) -> None:

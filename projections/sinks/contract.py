@@ -246,6 +246,8 @@ def a_dropped_generation_leaves_nothing(tested: UnderTest) -> None:
     _same(dict(sink.checkpoints(NAME, 1)), {})
     _same(tested.read(sink), {})
     _raised(Refused, lambda: sink.apply(part, Step(1, 2, (1, 2), "", {}), []))
+    _raised(Refused, lambda: sink.claim(part, 9))
+    _same(dict(sink.checkpoints(NAME, 1)), {})
     third = _begin_again(tested, sink)
     sink.drop(NAME, third.number)  # while it is being built
     _same(

@@ -25,7 +25,8 @@ class Sink(Protocol):
         """Makes what the generation needs, if it is not there."""
 
     def claim(self, part: Part, term: int) -> Checkpoint:
-        """Raises Refused if the stored term is not below. Waits for a transaction of the one before that is open."""
+        """Raises Refused if the stored term is not below, or there is no such generation. Waits for a transaction
+        of the one before that is open."""
 
     def apply(self, part: Part, step: Step, changes: Sequence[Effect]) -> None:
         """Raises Refused, BadChange."""

@@ -50,9 +50,11 @@ class SqlSink:
     # ---- generations ----
 
     def prepare(self, generation: Generation) -> None:
-        """Makes the tables of a generation."""
+        """Makes the tables of a generation; of one that has been dropped none."""
         with self._begin() as connection:
             _alone(connection)
+            if not _is_there(connection, generation.projection, generation.number):
+                return
             for table in self.of(generation.number).values():
                 table.create(connection, checkfirst=True)
 
@@ -115,12 +117,13 @@ class SqlSink:
 
     def drop(self, projection: str, generation: int) -> None:
         with self._begin() as connection:
-            for name in _tables_of(connection, projection, generation):
-                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(connection, physical(name, generation))}")
-            for of in (detached, checkpoints):
-                connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
+            names = _tables_of(connection, projection, generation)
             gone = sa.update(generations).where(*_of(generations, projection, generation))
             connection.execute(gone.values(state=DROPPED, tables=""))
+            for of in (checkpoints, detached):  # first, as every transaction does: it waits for those that are open
+                connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
+            for name in names:
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(connection, physical(name, generation))}")
 
     # ---- checkpoints ----
 
@@ -135,6 +138,8 @@ class SqlSink:
                 ).one_or_none()
                 if stored is not None:
                     raise Refused(stored.term)
+                if not _is_there(connection, part.projection, part.generation):
+                    raise Refused(0)  # it has been dropped just now
                 new = {"term": term, "number": 0, "epoch": 0, "position": 0, "chain": ""}
                 try:
                     made = sa.insert(checkpoints).values(**key, **new).returning(*checkpoints.c)
@@ -288,6 +293,12 @@ def _columns(generation: Generation, number: int) -> dict[str, Any]:
 def _generation(row: Any) -> Generation:
     tables = tuple(row.tables.split(",")) if row.tables else ()
     return Generation(row.projection, row.version, row.generation, row.state, row.begun_at, bool(row.diverged), tables)
+
+
+def _is_there(connection: sa.Connection, projection: str, generation: int) -> bool:
+    """And it stays so until the end of the transaction."""
+    wanted = sa.select(generations.c.state).where(*_of(generations, projection, generation), _IS_THERE)
+    return connection.execute(wanted.with_for_update(read=True)).one_or_none() is not None
 
 
 def _tables_of(connection: sa.Connection, projection: str, generation: int) -> list[str]:

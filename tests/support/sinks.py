@@ -82,7 +82,7 @@ class ToySink:
     def claim(self, part: Part, term: int) -> Checkpoint:
         with self.shelf.lock:
             stored = self.shelf.checkpoints.get(part, Checkpoint(0, 0))
-            if stored.term >= term:
+            if stored.term >= term or part.generation not in self.shelf.generations:
                 raise Refused(stored.term)
             self.shelf.checkpoints[part] = replace(stored, term=term, number=0)
             return self.shelf.checkpoints[part]
