@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 
 from consumers.state import Effect
 from projections.checkpoint import BadChange
 from projections.rows import ADD, EXECUTE, PUT, REMOVE
 from projections.sinks.merged import merged
+from projections.sinks.sql_trouble import may_pass
 
 _Shape = tuple[str, str, Any]
 
@@ -32,11 +32,9 @@ class Changes:
         try:
             for shape, group in groupby(merged(changes, self._tables), key=_shape):
                 self._execute(connection, shape, list(group))
-        except DBAPIError as error:
-            if not _is_of_change(error):
+        except Exception as error:
+            if may_pass(error):
                 raise
-        except StatementError:
-            pass
         else:
             together.commit()
             return
@@ -48,10 +46,10 @@ class Changes:
         for index, change in enumerate(changes):
             try:
                 self._execute(connection, _shape(change), [change])
-            except StatementError as error:
-                if isinstance(error, DBAPIError) and not _is_of_change(error):
+            except Exception as error:
+                if may_pass(error):
                     raise
-                raise BadChange(index, str(error.orig or error)) from error
+                raise BadChange(index, str(getattr(error, "orig", None) or error)) from error
 
     def _execute(self, connection: sa.Connection, shape: _Shape, changes: Sequence[Effect]) -> None:
         if shape[0] == EXECUTE:
@@ -97,11 +95,6 @@ class Changes:
 def _shape(change: Effect) -> _Shape:
     """Changes of one shape are one statement."""
     return change.command, change.key, id(change) if change.command == EXECUTE else change.args[0]
-
-
-def _is_of_change(error: DBAPIError) -> bool:
-    """Whether a change is refused, and not the database in trouble: a lost connection, a lock, a full disk."""
-    return not error.connection_invalidated and not isinstance(error, OperationalError | InterfaceError)
 
 
 def _values(names: Sequence[str]) -> tuple[str, ...]:
