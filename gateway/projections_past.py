@@ -86,8 +86,8 @@ def changed_rows(projection: Projection, before: Path, after: Path) -> Iterator[
 def _changes_of(connection: sa.Connection, table: sa.Table) -> Iterator[ChangedRow]:
     then = table.to_metadata(sa.MetaData(), schema="before").alias("a")
     now = table.to_metadata(sa.MetaData(), schema="main").alias("b")
-    columns = [each.key for each in table.columns]
-    names = [each.key for each in table.primary_key] or columns
+    columns = [str(each.key) for each in table.columns]
+    names = [str(each.key) for each in table.primary_key] or columns
     same = sa.and_(*(then.c[name].is_not_distinct_from(now.c[name]) for name in names))
     differs = sa.or_(*(then.c[name].is_distinct_from(now.c[name]) for name in columns))
     questions: tuple[tuple[Literal["added", "removed", "changed"], sa.Select[Any], Any], ...] = (
@@ -100,4 +100,4 @@ def _changes_of(connection: sa.Connection, table: sa.Table) -> Iterator[ChangedR
             old = dict(zip(columns, row, strict=False)) if change != "added" else None
             new = dict(zip(columns, row[-len(columns) :], strict=True)) if change != "removed" else None
             known = new or old or {}
-            yield ChangedRow(table.name, change, {name: known[name] for name in names}, old, new)
+            yield ChangedRow(str(table.name), change, {name: known[name] for name in names}, old, new)

@@ -93,7 +93,7 @@ class Projection(Struct, frozen=True, eq=False):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        return tuple(table.name for table in self.sink.tables) if isinstance(self.sink, Sql) else ()
+        return tuple(str(table.name) for table in self.sink.tables) if isinstance(self.sink, Sql) else ()
 
     def also(self, function: Any) -> "Projection":
         """Makes a function a further one of the projection, for events that none takes yet; of a class all methods
