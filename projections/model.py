@@ -47,6 +47,8 @@ class ReadModel:
 
     def __init__(self, projection: str, sink: SqlSink) -> None:
         self._name, self._sink = projection, sink
+        self._looking, self._looks = anyio.Lock(), 0
+        self._seen: tuple[Generation | None, Mapping[int, Checkpoint]] = (None, {})
 
     @classmethod
     @asynccontextmanager
@@ -82,8 +84,7 @@ class ReadModel:
         pause, over_at = FIRST_PAUSE_SECONDS, anyio.current_time() + seconds
         waiting = [wait_for] if isinstance(wait_for, Seen) else list(wait_for)
         while waiting:
-            live = await self._live()
-            reached = {} if live is None else await in_thread(self._sink.checkpoints, self._name, live.number)
+            live, reached = await self._looked()
             waiting = [each for each in waiting if not _is_reached(each, reached.get(each.partition))]
             if not waiting:
                 return
@@ -96,13 +97,26 @@ class ReadModel:
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _live(self) -> Generation | None:
-        known: Sequence[Generation] = await in_thread(self._sink.generations, self._name)
-        return next((each for each in known if each.state == "live"), None)
+    async def _looked(self) -> tuple[Generation | None, Mapping[int, Checkpoint]]:
+        """What is read, and how far it is. Who asks while others look waits for the next look, of which all of them
+        have what it finds: many who wait for a database that is behind would else keep it from coming on."""
+        begun = self._looks
+        async with self._looking:
+            if self._looks == begun:
+                self._looks += 1
+                self._seen = await in_thread(self._look)
+            return self._seen
+
+    def _look(self) -> tuple[Generation | None, Mapping[int, Checkpoint]]:
+        known = self._sink.generations(self._name)
+        live = next((each for each in known if each.state == "live"), None)
+        return live, {} if live is None else self._sink.checkpoints(self._name, live.number)
 
 
 def _is_reached(wanted: Seen, checkpoint: Checkpoint | None) -> bool:
     if checkpoint is None or checkpoint.place[1] < wanted.position:
+        return False
+    if checkpoint.place[0] < wanted.epoch:  # there it had read events that the log has lost since
         return False
     row = checkpoint.detached.get(wanted.stream)
     return row is None or row.next > wanted.version
