@@ -67,9 +67,10 @@ class GroupPartitionShape(Struct, frozen=True):
     detached: int
 
 
-class GroupShape(Struct, frozen=True):
+class GroupSummary(Struct, frozen=True, kw_only=True):
     """A group: running if it has members, idle if not, incomplete if there is nothing of it in the `missing`
-    partitions. `lag` is the sum over the partitions, `behind_seconds` the most of them."""
+    partitions. `lag` is the sum over the partitions, `behind_seconds` the most of them. Somebody holds the lease of
+    `held` of its `partition_count` partitions. `breaker` is open while that of any member is."""
 
     group: str
     state: State
@@ -80,14 +81,22 @@ class GroupShape(Struct, frozen=True):
     detached: int
     oldest_parked_at: str | None
     paused: PausedShape | None
-    members: tuple[MemberShape, ...]
-    partitions: tuple[GroupPartitionShape, ...]
+    breaker: Literal["closed", "open"]
+    member_count: int
+    held: int
+    partition_count: int
     missing: tuple[int, ...]
 
+
+class GroupShape(GroupSummary, frozen=True, kw_only=True):
+    """And its members, and how it is in each partition."""
+
+    members: tuple[MemberShape, ...]
+    partitions: tuple[GroupPartitionShape, ...]
+
     @property
-    def held(self) -> int:
-        """Partitions whose lease somebody holds."""
-        return sum(each.owner is not None for each in self.partitions)
+    def summary(self) -> GroupSummary:
+        return GroupSummary(**{name: getattr(self, name) for name in GroupSummary.__struct_fields__})
 
 
 class _Part(Struct, frozen=True):
@@ -120,9 +129,13 @@ async def look_at(log: Log, group: str) -> GroupShape:
         detached=sum(each.detached for each in shapes),
         oldest_parked_at=rfc3339(min(parked)) if parked else None,
         paused=None if paused is None else _paused_shape(paused),
+        breaker="open" if any(each.breaker == "open" for each in members) else "closed",
+        member_count=len(members),
+        held=sum(each.owner is not None for each in shapes),
+        partition_count=len(found),
+        missing=missing,
         members=members,
         partitions=shapes,
-        missing=missing,
     )
 
 

@@ -11,7 +11,15 @@ from consumers import order_calls
 from consumers.creation import ensure_group
 from consumers.errors import GroupNotFound
 from consumers.group_name import group_name
-from consumers.group_shape import GroupPartitionShape, GroupShape, MemberShape, Paused, PausedShape, look_at
+from consumers.group_shape import (
+    GroupPartitionShape,
+    GroupShape,
+    GroupSummary,
+    MemberShape,
+    Paused,
+    PausedShape,
+    look_at,
+)
 from consumers.keys import GroupKeys, group_keys, home_of, members_key
 from consumers.scripted import ask_durably
 from consumers.start import Start
@@ -29,6 +37,7 @@ from infrastructure.tasks import together
 __all__ = [
     "GroupPartitionShape",
     "GroupShape",
+    "GroupSummary",
     "MemberShape",
     "PausedShape",
     "create_group",

@@ -1,7 +1,7 @@
 """Consumer groups as the ways in offer them, in the JSON shapes of all three."""
 
 from consumers import groups
-from consumers.groups import GroupPartitionShape, GroupShape, MemberShape, PausedShape
+from consumers.groups import GroupPartitionShape, GroupShape, GroupSummary, MemberShape, PausedShape
 from consumers.start import Start
 from eventstore.store import EventStore
 from gateway.moments import parse_moment
@@ -9,8 +9,10 @@ from gateway.moments import parse_moment
 __all__ = [
     "GroupPartitionShape",
     "GroupShape",
+    "GroupSummary",
     "MemberShape",
     "PausedShape",
+    "count_groups",
     "create_group",
     "delete_group",
     "list_groups",
@@ -20,9 +22,14 @@ __all__ = [
 ]
 
 
-async def list_groups(store: EventStore, *, limit: int | None) -> list[GroupShape]:
-    """The groups in order of their names."""
-    return await groups.list_groups(store, limit=limit)
+async def list_groups(store: EventStore, *, limit: int | None) -> list[GroupSummary]:
+    """The groups in order of their names, without what `show_group` tells of members and partitions."""
+    return [each.summary for each in await groups.list_groups(store, limit=limit)]
+
+
+async def count_groups(store: EventStore) -> int:
+    """How many there are."""
+    return len(await groups.group_names(store.log))
 
 
 async def show_group(store: EventStore, group: str) -> GroupShape:

@@ -9,7 +9,7 @@ from gateway.cli.manners.flags import SERVER, TIMED, ServerFlags, TimeFlags
 from gateway.cli.manners.inputs import positive
 from gateway.cli.manners.letter_actions import discard_named, named, refuse_selection, retry_named, select
 from gateway.cli.manners.letter_tables import print_letter, print_letters, print_stats
-from gateway.cli.manners.session import Session, count
+from gateway.cli.manners.session import Session, count, counted
 from gateway.cli.manners.which_letters import ALL_LETTERS, NO_SELECTION, SelectedLetters, WhichLetters
 from gateway.cli.names import group_names, stream_names
 
@@ -208,9 +208,9 @@ async def export(
                 file.write(line)
                 written += 1
     if out is not None:
-        session.show({"file": str(out), "letters": written}, f"{count(written)} letters in {out}")
+        session.show({"file": str(out), "letters": written}, f"{counted(written, 'letter')} in {out}")
     else:
-        session.note(f"{count(written)} letters")
+        session.note(counted(written, "letter"))
 
 
 @app.command(help_epilogue=RETRY_NOTES, help_format="plaintext")

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.interrupt import Interrupted, stopping_on_signals
-from gateway.cli.manners.session import Session, count
+from gateway.cli.manners.session import Session, counted
 from gateway.cli.names import categories
 from gateway.moments import parse_moment
 
@@ -79,9 +79,9 @@ async def export(
                 if stop.requested:
                     raise Interrupted(_how_to_go_on(out, written))
     if out is not None:
-        session.show({"file": str(out), "events": written}, f"{count(written)} events in {out}")
+        session.show({"file": str(out), "events": written}, f"{counted(written, 'event')} in {out}")
     else:
-        session.note(f"{count(written)} events")
+        session.note(counted(written, "event"))
 
 
 def _range(since: str | None, until: str | None) -> tuple[tuple[str | None, str], ...]:
@@ -90,7 +90,7 @@ def _range(since: str | None, until: str | None) -> tuple[tuple[str | None, str]
 
 def _how_to_go_on(out: Path | None, written: int) -> str:
     if out is None:
-        return f"{count(written)} events were written; export begins anew each time"
+        return f"{counted(written, 'event was', 'events were')} written; export begins anew each time"
     return f"{out} was not touched; export begins anew each time"
 
 

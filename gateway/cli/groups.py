@@ -7,13 +7,15 @@ from cyclopts import App, Parameter
 
 from gateway.cli.manners.flags import TIMED, TimeFlags
 from gateway.cli.manners.inputs import positive
-from gateway.cli.manners.session import Column, Session, count
-from gateway.cli.manners.text import safe
+from gateway.cli.manners.session import Column, Session, count, counted
+from gateway.cli.manners.text import safe, spell_numbers
 from gateway.cli.names import group_names
 from gateway.moments import now_us, parse_moment, spell_duration
 
 if TYPE_CHECKING:
-    from gateway.groups import GroupShape
+    from collections.abc import Sequence
+
+    from gateway.groups import GroupShape, GroupSummary
 
 NOTES = """\
 Without a GROUP it lists groups. LAG counts the events behind the offset, the
@@ -87,6 +89,7 @@ async def groups(
     _print_list(session, found)
     if not found:
         session.note("no groups yet: a worker makes its own, or eventstore groups create NAME")
+    _note_idle(session, [each for each in found if each.state == "idle" and each.lag])
 
 
 @app.command(help_epilogue="Example:\n\n    eventstore groups show mailer", help_format="plaintext")
@@ -104,6 +107,8 @@ async def show(group: Name, /, *, flags: TimeFlags = TIMED) -> None:
     async with session.store(read_only=True) as store:
         found = await groups.show_group(store, group)
     _print_one(session, found)
+    if not session.json:
+        _note_idle(session, [found] if found.state == "idle" and found.lag else [])
 
 
 @app.command(help_epilogue=CREATE_NOTES, help_format="plaintext")
@@ -132,7 +137,7 @@ async def create(
     session = Session(flags)
     async with session.store() as store:
         made = await groups.create_group(store, group, start=start, who=who_am_i(), why=reason)
-    session.show(made, f"{group} is made, {count(made.lag)} events ahead of it")
+    session.show(made, f"{group} is made, {counted(made.lag, 'event')} ahead of it")
 
 
 @app.command(help_epilogue=DELETE_NOTES, help_format="plaintext")
@@ -162,7 +167,7 @@ async def delete(
     async with session.store() as store:
         was = await groups.delete_group(store, group, force=force, who=who_am_i(), why=reason)
     failing = f", {count(was.retrying)} retrying, {count(was.parked)} parked" if was.retrying or was.parked else ""
-    session.show(was, f"{group} is deleted: it had {count(was.lag)} events ahead of it{failing}")
+    session.show(was, f"{group} is deleted: it had {counted(was.lag, 'event')} ahead of it{failing}")
 
 
 @app.command(help_epilogue=PAUSE_NOTES, help_format="plaintext")
@@ -202,25 +207,28 @@ async def resume(group: Name, /, *, reason: str | None = None, flags: TimeFlags 
     session = Session(flags)
     async with session.store() as store:
         resumed = await groups.resume_group(store, group, who=who_am_i(), why=reason)
-    session.show(resumed, f"{group} is {resumed.state}, {count(resumed.lag)} events behind")
+    session.show(resumed, f"{group} is {resumed.state}, {counted(resumed.lag, 'event')} behind")
 
 
 # ---- printing ----
 
-_RIGHT = ("MEMBERS", "PARTITIONS", "LAG", "BEHIND BY", "RETRYING", "PARKED")
+_MEMBERS, _PARTITIONS = Column("MEMBERS", "right"), Column("PARTITIONS", "right", short="HELD")
+_BEHIND = (Column("LAG", "right"), Column("BEHIND BY", "right", short="BEHIND"))
+_FAILING = (Column("RETRYING", "right", short="RETRY"), Column("PARKED", "right"))
 
 
-def _print_list(session: Session, found: "list[GroupShape]") -> None:
-    numbers = (Column(title, "right") for title in _RIGHT)
-    columns = (Column("GROUP", gives_way=True), Column("STATE"), *numbers, Column("OLDEST PARKED"), Column(""))
+def _print_list(session: Session, found: "list[GroupSummary]") -> None:
+    numbers = (_MEMBERS, _PARTITIONS, *_BEHIND, *_FAILING)
+    last = (Column("OLDEST PARKED", short="OLDEST"), Column("", below=True))
+    columns = (Column("GROUP", gives_way=True), Column("STATE"), *numbers, *last)
     now = now_us()
     with session.table(*columns) as table:
         for each in found:
             table.add(
                 each.group,
                 each.state,
-                count(len(each.members)),
-                f"{each.held}/{len(each.partitions) + len(each.missing)}",
+                count(each.member_count),
+                f"{each.held}/{each.partition_count}",
                 count(each.lag),
                 spell_duration(each.behind_seconds),
                 count(each.retrying),
@@ -230,24 +238,31 @@ def _print_list(session: Session, found: "list[GroupShape]") -> None:
             )
 
 
+def _note_idle(session: Session, idle: "Sequence[GroupSummary]") -> None:
+    """What to do about groups that lag, and that nobody works for."""
+    if idle:
+        named = ", ".join(each.group for each in idle)
+        session.note(f"nobody works for {named}: eventstore work --app MODULE, the one that defines it")
+
+
 def _age(moment: str | None, now: int) -> str:
     return "-" if moment is None else spell_duration(max(now - parse_moment(moment, field="time"), 0) / 1e6)
 
 
-def _remark(group: "GroupShape") -> str:
+def _remark(group: "GroupSummary") -> str:
     """What a person should know at first sight."""
     if group.missing:
         return f"lost in partition {', '.join(map(str, group.missing))}"
     if group.paused is not None:
         return f"by {group.paused.who}: {group.paused.why}" if group.paused.why else f"by {group.paused.who}"
-    return "breaker open" if any(each.breaker == "open" for each in group.members) else ""
+    return "breaker open" if group.breaker == "open" else ""
 
 
 def _print_one(session: Session, group: "GroupShape") -> None:
     if session.json:
         session.show_json(group)
         return
-    behind = f"{count(group.lag)} events" + (f", {spell_duration(group.behind_seconds)} behind" if group.lag else "")
+    behind = counted(group.lag, "event") + (f", {spell_duration(group.behind_seconds)} behind" if group.lag else "")
     oldest = f", the oldest {session.time(group.oldest_parked_at)}" if group.oldest_parked_at else ""
     print(f"group     {group.group}")
     print(f"state     {group.state}{f' {_remark(group)}' if _remark(group) else ''}")
@@ -262,10 +277,10 @@ def _print_one(session: Session, group: "GroupShape") -> None:
     titles = (Column("MEMBER", gives_way=True), Column("PARTITIONS"), Column("BREAKER"), Column("STARTED"))
     with session.table(*titles, Column("VERSION"), paged=False) as table:
         for each in group.members:
-            held = ",".join(map(str, each.partitions)) or "-"
+            held = spell_numbers(each.partitions) or "-"
             table.add(each.id, held, each.breaker, session.time(each.started_at), each.version or "-")
-    numbers = (Column(title, "right") for title in ("OFFSET", "HEAD", "LAG", "BEHIND BY", "RETRYING", "PARKED"))
-    with session.table(Column("PARTITION", "right"), *numbers, Column("OWNER")) as table:
+    numbers = (Column("OFFSET", "right"), Column("HEAD", "right"), *_BEHIND, *_FAILING)
+    with session.table(Column("PARTITION", "right", short="PART"), *numbers, Column("OWNER")) as table:
         for part in group.partitions:
             sizes = (part.offset, part.head, part.lag)
             failing = (count(part.retrying), count(part.parked))

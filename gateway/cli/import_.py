@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from gateway.cli.manners.flags import SERVER, ServerFlags
 from gateway.cli.manners.inputs import no_option, types_of
 from gateway.cli.manners.interrupt import Interrupted, stopping_on_signals
-from gateway.cli.manners.session import Session, count
+from gateway.cli.manners.session import Session, count, counted
 
 if TYPE_CHECKING:
     from msgspec import Struct
@@ -102,6 +102,6 @@ async def _import(
                 raise Interrupted(f"{cancelled.detail}; go on with: eventstore import {name}") from None
     session.show(
         done,
-        f"{count(done.appended)} events appended, {count(done.already)} were there already",
+        f"{counted(done.appended, 'event')} appended, {counted(done.already, 'was', 'were')} there already",
         f"  {count(done.lines)} lines, job {done.job}",
     )

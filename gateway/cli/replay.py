@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from gateway.cli.manners.confirm import confirmed
 from gateway.cli.manners.flags import SERVER, ServerFlags
-from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.manners.session import Column, Session, count, counted
 from gateway.cli.names import group_names, stream_names
 from gateway.moments import spell_duration
 
@@ -99,7 +99,7 @@ async def replay(
         started = await replays.start_replay(
             store, wanted, who=who_am_i(), why=reason, plan=plan.plan, skip=bool(plan.skipped)
         )
-    left = f"{count(started.left)} events to handle again" if started.left else "done"
+    left = f"{counted(started.left, 'event')} to handle again" if started.left else "done"
     session.show(started, f"replay {started.id[:8]} of {group} to {started.to}: {left}")
     for warning in plan.warnings:
         session.note(warning)
@@ -111,8 +111,10 @@ async def replay(
 
 
 def _question(plan: "ReplayPlan") -> str:
-    back = f" {count(plan.events)} others are handled again." if plan.events else ""
-    return f"Skip {count(plan.skipped)} events? {plan.group} will never handle them. They stay in the log.{back}"
+    back = f" {counted(plan.events, 'other is', 'others are')} handled again." if plan.events else ""
+    them, stay = ("it", "It stays") if plan.skipped == 1 else ("them", "They stay")
+    skip = counted(plan.skipped, "event")
+    return f"Skip {skip}? {plan.group} will never handle {them}. {stay} in the log.{back}"
 
 
 def _print_plan(session: Session, plan: "ReplayPlan", reason: str | None) -> None:
@@ -147,10 +149,10 @@ def _print_moves(session: Session, plan: "ReplayPlan") -> None:
 
 
 def _print_total(plan: "ReplayPlan") -> None:
-    moved, what = len(plan.about.partitions), "partitions"
+    moved = counted(len(plan.about.partitions), "partition")
     if plan.mode == "by-stream":
-        moved, what = len(plan.about.streams), "streams"
-    total = f"total {count(moved)} {what[:-1] if moved == 1 else what}, {count(plan.events)} events"
+        moved = counted(len(plan.about.streams), "stream")
+    total = f"total {moved}, {counted(plan.events, 'event')}"
     if plan.skipped:
         total += f", {count(plan.skipped)} skipped"
     if plan.seconds:

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from gateway.cli.manners.flags import TIMED, TimeFlags
 from gateway.cli.manners.inputs import positive
-from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.manners.session import Column, Session, count, counted
 from gateway.moments import spell_duration
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ async def replays(id: str | None = None, /, *, limit: int | None = None, flags: 
         for each in found:
             session.show_json(each)
         return
-    titles = (Column("REPLAY"), Column("GROUP"), Column("TO"), Column("STATE"), Column("DONE", "right"))
-    with session.table(*titles, Column("STARTED"), Column("WHO"), Column("WHY")) as table:
+    wide = (Column("GROUP", gives_way=True), Column("TO", gives_way=True))
+    titles = (Column("REPLAY"), *wide, Column("STATE"), Column("DONE", "right"))
+    with session.table(*titles, Column("STARTED"), Column("WHO"), Column("WHY", below=True)) as table:
         for each in found:
             started = session.time(each.started_at)
             table.add(each.id[:8], each.group, each.to, each.state, _done(each), started, each.who, each.why or "-")
@@ -109,7 +110,7 @@ async def cancel(id: str, /, *, reason: str | None = None, flags: TimeFlags = TI
     session = Session(flags)
     async with session.store() as store:
         found = await replays.cancel_replay(store, id, who=who_am_i(), why=reason)
-    left = f"{count(found.left)} events are passed over"
+    left = f"{counted(found.left, 'event is', 'events are')} passed over"
     session.show(found, f"replay {found.id[:8]} is cancelled, {found.group} is where it was: {left}")
 
 
@@ -130,7 +131,7 @@ async def resume(id: str, /, *, reason: str | None = None, flags: TimeFlags = TI
     session = Session(flags)
     async with session.store() as store:
         found = await replays.resume_replay(store, id, who=who_am_i(), why=reason)
-    session.show(found, f"replay {found.id[:8]} of {found.group}: {count(found.left)} events to handle again")
+    session.show(found, f"replay {found.id[:8]} of {found.group}: {counted(found.left, 'event')} to handle again")
 
 
 def _print(session: Session, found: "ReplayShape") -> None:
@@ -145,6 +146,7 @@ def _print(session: Session, found: "ReplayShape") -> None:
         "at most": f"{found.rate_limit:g}/s" if found.rate_limit is not None else None,
         "streams": count(len(found.streams)) if found.streams else None,
     }
+    waiting = counted(found.waiting, "waits", "wait")
     rows = {
         "replay": found.id,
         "group": found.group,
@@ -152,7 +154,7 @@ def _print(session: Session, found: "ReplayShape") -> None:
         **bounds,
         "state": found.state,
         "done": _done(found),
-        "parked": f"{count(found.waiting)} wait: eventstore dlq list {found.group}" if found.waiting else None,
+        "parked": f"{waiting}: eventstore dlq list {found.group}" if found.waiting else None,
         "rate": f"{found.rate:,.0f}/s" if found.rate else None,
         "eta": spell_duration(found.eta_seconds) if found.eta_seconds is not None else None,
         "moved": None if found.moved == concerned else f"{found.moved} of {concerned} partitions",

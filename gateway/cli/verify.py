@@ -3,7 +3,7 @@
 from cyclopts import App
 
 from gateway.cli.manners.flags import SERVER, ServerFlags
-from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.manners.session import Column, Session, counted
 
 NOTES = """\
 Reads the whole log once, and what is stored of its consumer groups, and each
@@ -20,7 +20,7 @@ app = App(name="verify", help_epilogue=NOTES, help_format="plaintext")
 @app.default
 async def verify(*, flags: ServerFlags = SERVER) -> int:
     """Check the log and its groups against their invariants."""
-    from gateway import actions
+    from gateway import actions, groups
 
     session = Session(flags)
     checked = 0
@@ -34,12 +34,13 @@ async def verify(*, flags: ServerFlags = SERVER) -> int:
 
         async with session.store(read_only=True) as store:
             found = await actions.check_log(store, on_progress=told)
+            number = await groups.count_groups(store)
     if session.json:
-        for each in found:
-            session.show_json(each)
+        session.show_json({"ok": not found, "events": checked, "groups": number, "findings": found})
         return int(bool(found))
     if not found:
-        print(f"ok    {count(checked)} events: each once, no gap, in order")
+        and_groups = f"; {counted(number, 'group')} in order" if number else ""
+        print(f"ok    {counted(checked, 'event')}: each once, no gap, in order{and_groups}")
         return 0
     columns = (Column("STATE"), Column("INVARIANT", "right"), Column("PARTITION", "right"), Column("WHERE"))
     with session.table(*columns, Column("DETAIL")) as table:

@@ -7,7 +7,7 @@ from gateway.cli.manners.confirm import confirmed
 from gateway.cli.manners.inputs import positive
 from gateway.cli.manners.interrupt import Interrupted, stopping_on_signals
 from gateway.cli.manners.letter_tables import print_plan, print_selected
-from gateway.cli.manners.session import Session, count
+from gateway.cli.manners.session import Session, counted
 from gateway.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def retry_named(session: Session, group: str, streams: list[str], reason: 
     async with session.store() as store:
         done = await letters.retry_letters(store, group, streams, who=who_am_i(), why=reason)
     behind = done.events - done.retried
-    session.show(done, f"{_letters(done.retried)} retried, {count(behind)} events wait behind")
+    session.show(done, f"{_letters(done.retried)} retried, {counted(behind, 'event waits', 'events wait')} behind")
     _note_worker(session, group, done)
     return 0
 
@@ -57,7 +57,8 @@ async def discard_named(session: Session, group: str, streams: list[str], reason
     seen = {each.stream: each.version for each in found}
     async with session.store() as store:
         done = await letters.discard_letters(store, group, list(seen), who=who_am_i(), why=why, versions=seen)
-    session.show(done, f"{_letters(done.discarded)} discarded, {count(done.events)} events behind go on")
+    go_on = counted(done.events, "event behind goes on", "events behind go on")
+    session.show(done, f"{_letters(done.discarded)} discarded, {go_on}")
     _note_worker(session, group, done)
     return 0
 
@@ -69,14 +70,15 @@ def _reason(reason: str | None) -> str:
 
 
 def _question(letters: "list[LetterDetail]") -> str:
-    first, behind = letters[0], sum(each.waiting for each in letters)
-    what = f"{first.stream}@{first.version} ({first.type})" if len(letters) == 1 else f"{len(letters)} events"
+    first = letters[0]
+    go_on = counted(sum(each.waiting for each in letters), "behind goes on", "behind go on")
+    what = f"{first.stream}@{first.version} ({first.type})" if len(letters) == 1 else counted(len(letters), "event")
     it, stays = ("it", "It stays") if len(letters) == 1 else ("them", "They stay")
-    return f"Discard {what}? {first.group} will never handle {it}. {stays} in the log; {count(behind)} behind go on."
+    return f"Discard {what}? {first.group} will never handle {it}. {stays} in the log; {go_on}."
 
 
 def _letters(number: int) -> str:
-    return "1 letter" if number == 1 else f"{count(number)} letters"
+    return counted(number, "letter")
 
 
 def _note_worker(session: Session, group: str, done: "Retried | Discarded") -> None:
@@ -127,10 +129,10 @@ def _command(action: Action, group: str | None, which: "SelectedLetters", reason
 
 def _question_of(plan: "LetterPlan") -> str:
     groups = ", ".join(dict.fromkeys(row.group for row in plan.rows))
-    behind = count(plan.events - plan.letters)
+    them, stay = ("it", "It stays") if plan.letters == 1 else ("them", "They stay")
+    behind = counted(plan.events - plan.letters, "behind goes", "behind go")
     return (
-        f"Discard {count(plan.letters)} events? {groups} will never handle them. They stay in the log; {behind} behind"
-        " go on."
+        f"Discard {counted(plan.letters, 'event')}? {groups} will never handle {them}. {stay} in the log; {behind} on."
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gateway.cli.manners.session import Column, Session, count
+from gateway.cli.manners.session import Column, Session, count, counted
 from gateway.cli.manners.text import safe
 from gateway.moments import spell_duration
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 _LIST = (
     Column("GROUP"),
     Column("STREAM", gives_way=True),
-    Column("VERSION", "right"),
+    Column("VERSION", "right", short="VERS"),
     Column("TYPE"),
-    Column("ATTEMPTS", "right"),
+    Column("ATTEMPTS", "right", short="TRIES"),
     Column("PARKED"),
-    Column("WAITING", "right"),
-    Column("WHY"),
+    Column("WAITING", "right", short="WAIT"),
+    Column("WHY", below=True),
 )
 VERBS = {"retry": "retried", "discard": "discarded"}
 
@@ -58,7 +58,7 @@ def print_letter(session: Session, letter: "LetterDetail") -> None:
     rows = {
         "group": letter.group,
         "stream": letter.stream,
-        "version": f"{count(letter.version)}, {count(letter.waiting)} events wait behind it",
+        "version": f"{count(letter.version)}, {counted(letter.waiting, 'event waits', 'events wait')} behind it",
         "state": state,
         "attempts": f"{count(letter.attempts)}, the last {session.time(letter.failed_at)}",
         "type": letter.type,
@@ -103,13 +103,13 @@ def print_plan(session: Session, plan: "LetterPlan", command: str) -> None:
     if session.json:
         session.show_json(plan)
         return
-    print(f"PLAN (nothing changed): {plan.action} {count(plan.letters)} letters")
+    print(f"PLAN (nothing changed): {plan.action} {counted(plan.letters, 'letter')}")
     numbers = (Column("LETTERS", "right"), Column("EVENTS", "right"))
     with session.table(Column("GROUP"), Column("ERROR"), *numbers, paged=False) as table:
         for row in plan.rows:
             table.add(row.group, row.error, count(row.letters), count(row.events))
     about = "" if plan.seconds is None else f", about {spell_duration(plan.seconds)}"
-    print(f"total     {count(plan.letters)} letters, {count(plan.events)} events with those that wait{about}")
+    print(f"total     {counted(plan.letters, 'letter')}, {counted(plan.events, 'event')} with those that wait{about}")
     for group, members in plan.members.items():
         print(f"members   {count(members)} of {group}" + ("" if members else ", it waits until one runs"))
     if plan.letters:
@@ -117,8 +117,8 @@ def print_plan(session: Session, plan: "LetterPlan", command: str) -> None:
 
 
 def print_selected(session: Session, done: "Selected") -> None:
-    late = f", {count(done.late)} were dealt with before" if done.late else ""
-    went_on = f"  {count(done.events)} events with those that wait, job {done.job}"
-    session.show(done, f"{count(done.done)} letters {VERBS[done.action]}{late}", went_on)
+    late = f", {counted(done.late, 'was', 'were')} dealt with before" if done.late else ""
+    went_on = f"  {counted(done.events, 'event')} with those that wait, job {done.job}"
+    session.show(done, f"{counted(done.done, 'letter')} {VERBS[done.action]}{late}", went_on)
     if done.done and not done.by_holder:
         session.note("not all groups have a member that runs: the rest is handled when one does")

@@ -170,4 +170,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-__all__: Sequence[str] = ["Column", "Session", "Table", "count", "wants_color"]
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 event`, `2 events`; `many` is for what has another plural, or a verb."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+__all__: Sequence[str] = ["Column", "Session", "Table", "count", "counted", "wants_color"]

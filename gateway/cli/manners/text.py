@@ -1,6 +1,7 @@
 """Text for people: colours, widths, and no control characters that came with the data."""
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 Style = Literal["good", "warn", "bad", "dim", "bold"]
@@ -62,3 +63,14 @@ def cut(text: str, columns: int) -> str:
     from rich.cells import set_cell_size
 
     return set_cell_size(text, max(columns - 1, 0)).rstrip() + "…"
+
+
+def spell_numbers(numbers: Iterable[int]) -> str:
+    """`0-3,7,9-10`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -197,7 +197,7 @@ def test_a_running_member_handles_what_is_retried(cli: Command, server: Server) 
                 await until(lambda: len(shop.calls) == 1)
                 shop.mend()
                 done = await anyio.to_thread.run_sync(cli.ok, "dlq", "retry", GROUP, "order-42")
-                assert (done.out, done.err) == ("1 letter retried, 1 events wait behind\n", "")
+                assert (done.out, done.err) == ("1 letter retried, 1 event waits behind\n", "")
                 await until(lambda: shop.handled == [("order-42", 1), ("order-42", 2)])
 
     anyio.run(work)
@@ -273,7 +273,7 @@ def test_a_selection_shows_its_plan_until_it_is_executed(here: Here, parked: Let
     assert (done["action"], done["done"], done["late"], done["events"]) == ("retry", 2, 0, 4)
     assert here.ok("jobs", "show", done["job"][:8], "--json").json["state"] == "done"
     shown = here.ok("dlq", "retry", "--all", "--execute")
-    assert shown.out.startswith("1 letters retried\n")
+    assert shown.out.startswith("1 letter retried\n")
     assert here.ok("dlq", "list", "--json").items == []
 
 
@@ -364,7 +364,7 @@ def test_letters_are_exported_to_a_file_or_to_stdout(here: Here, parked: Letters
     assert sorted(line["event"]["stream"] for line in lines) == ["order-1", "order-2"]
     assert all(line["failure"]["error"] == "Declined" for line in lines)
     done = here.ok("dlq", "export", GROUP, "--prefix", "order-2", "--out", "letters.ndjson")
-    assert done.out == "1 letters in letters.ndjson\n"
+    assert done.out == "1 letter in letters.ndjson\n"
     (line,) = map(json.loads, Path("letters.ndjson").read_text().splitlines())
     assert line["event"]["stream"] == "order-2"
 

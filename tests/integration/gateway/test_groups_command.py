@@ -158,7 +158,7 @@ def test_verify_finds_what_a_stranger_did_to_a_group(filled: Command, server: Se
     server.admin("ZADD", rows.replace(b":detached", b":due"), 5, "order-42")
     done = filled.run("--json", "verify")
     assert done.code == 1
-    (found,) = done.items
+    (found,) = done.json["findings"]
     assert (found["invariant"], found["where"]) == (6, "group mailer, order-42")
     assert "ZREM" in found["detail"]
 
@@ -179,11 +179,34 @@ def test_where_no_group_is_the_way_to_one_is_told(cli: Command) -> None:
     assert cli.ok("--json", "groups").out == ""
 
 
-def test_a_list_fits_a_terminal_of_a_hundred_columns(filled: Command) -> None:
-    terminal = Terminal(filled, "groups", columns=100)
-    assert terminal.end() == 0
-    assert "mailer" in terminal.shown
-    assert max(map(len, terminal.shown.splitlines())) <= 100
+@pytest.mark.parametrize("columns", [80, 100])
+def test_a_list_and_a_group_fit_a_terminal(filled: Command, columns: int) -> None:
+    filled.ok("groups", "create", "charge-cards-of-customers")
+    filled.ok("groups", "pause", "charge-cards-of-customers", "--reason", "the bank is down")
+    for arguments in (("groups",), ("groups", "mailer")):
+        terminal = Terminal(filled, *arguments, "--color", "never", columns=columns)
+        assert terminal.end() == 0
+        assert "mailer" in terminal.shown
+        assert max(map(len, terminal.shown.splitlines())) <= columns, terminal.shown
+
+
+def test_a_group_that_lags_and_that_nobody_works_for_is_said(filled: Command, server: Server) -> None:
+    listed = filled.ok("groups")
+    hint = "nobody works for mailer: eventstore work --app MODULE, the one that defines it\n"
+    assert hint in filled.ok("groups", "mailer").err
+    assert listed.err == hint
+    anyio.run(worked, filled, server)
+    assert filled.ok("groups").err == filled.ok("groups", "mailer").err == ""
+
+
+def test_the_json_of_the_list_leaves_out_members_and_partitions(filled: Command) -> None:
+    listed = {each["group"]: each for each in filled.ok("--json", "groups").items}["mailer"]
+    whole = filled.ok("--json", "groups", "mailer").json
+    assert set(whole) - set(listed) == {"members", "partitions"}
+    assert {name: whole[name] for name in listed if name != "behind_seconds"} == {
+        name: value for name, value in listed.items() if name != "behind_seconds"
+    }
+    assert (listed["member_count"], listed["held"], listed["partition_count"]) == (0, 0, 4)
 
 
 def test_the_example_of_each_verb_runs(cli: Command, capsys: pytest.CaptureFixture[str]) -> None:

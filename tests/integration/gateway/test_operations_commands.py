@@ -84,14 +84,17 @@ def test_verify_finds_what_a_stranger_did_to_the_log(cli: Command, server: Serve
     for number in range(3):
         cli.ok("publish", "order-42", "T", str(number))
     assert cli.ok("verify").out == "ok    3 events: each once, no gap, in order\n"
-    assert cli.ok("--json", "verify").out == ""
+    assert cli.ok("--json", "verify").json == {"ok": True, "events": 3, "groups": 0, "findings": []}
+    cli.ok("groups", "create", "mailer")
+    assert cli.ok("verify").out.endswith(" events: each once, no gap, in order; 1 group in order\n")
     (key,) = server.admin("KEYS", "*:i:order-42")
     log = key.split(b":i:")[0] + b":log"
     server.admin("XDEL", log, server.admin("XRANGE", log, "-", "+")[1][0])
     done = cli.run("verify")
     assert done.code == 1
     assert "FAIL" in done.out
-    assert cli.run("--json", "verify").items
+    wrong = cli.run("--json", "verify").json
+    assert (wrong["ok"], len(wrong["findings"])) == (False, len(done.out.splitlines()) - 1)
 
 
 def test_bench_measures_and_leaves_nothing(either: Command) -> None:

@@ -207,7 +207,7 @@ def test_a_skip_is_asked_for_on_a_terminal(here: Here, cli: Command) -> None:
     terminal.until(lambda shown: "[y/N]" in shown)
     terminal.press("n\n")
     assert terminal.end() == 1
-    assert "Skip 1 events? mailer will never handle them. They stay in the log." in terminal.shown
+    assert "Skip 1 event? mailer will never handle it. It stays in the log." in terminal.shown
     assert offsets(here) == before
 
 

@@ -11,7 +11,7 @@ from gateway.cli.manners.inputs import parse_headers
 from gateway.cli.manners.progress import Progress
 from gateway.cli.manners.session import wants_color
 from gateway.cli.manners.table import Column, Table
-from gateway.cli.manners.text import cut, safe, width
+from gateway.cli.manners.text import cut, safe, spell_numbers, width
 from gateway.errors import BadRequest
 from infrastructure.errors import Unavailable
 
@@ -64,6 +64,30 @@ def test_a_column_gives_way_to_the_others_on_a_narrow_terminal() -> None:
         "order-42                   7  16m ago",
         "document-" + "x" * 30 + "        8  16m ago",
     ]
+
+
+def test_a_narrow_terminal_has_short_titles_and_what_has_no_room_below_its_row() -> None:
+    columns = [Column("GROUP"), Column("OLDEST PARKED", "right", short="OLDEST"), Column("WHY", below=True)]
+    rows = (("charge-cards", "2h 14m", "-"), ("mailer", "-", "breaker open since the mail server is down"))
+    assert render(columns, *rows, edge=80)[0] == "GROUP         OLDEST PARKED  WHY"
+    assert render(columns, *rows, edge=52) == [
+        "GROUP         OLDEST  WHY",
+        "charge-cards  2h 14m  -",
+        "mailer             -  breaker open since the mail s…",
+    ]
+    assert render(columns, *rows, edge=40) == [
+        "GROUP         OLDEST",
+        "charge-cards  2h 14m",
+        "mailer             -",
+        "    breaker open since the mail server…",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((), ""), ((3,), "3"), ((7, 0, 1, 2, 10, 9), "0-2,7,9-10"), (tuple(range(16)), "0-15")]
+)
+def test_numbers_are_spelled_by_runs(numbers: tuple[int, ...], text: str) -> None:
+    assert spell_numbers(numbers) == text
 
 
 def test_rows_after_the_first_screens_are_written_at_once() -> None:
