@@ -25,6 +25,7 @@ from projections.checkpoint import BadChange, Checkpoint, Part, Refused, Step
 from projections.generations import Generation
 from projections.sinks.protocol import Sink
 from projections.threads import in_thread
+from projections.together import Together
 
 logger = structlog.get_logger("projections")
 
@@ -34,6 +35,7 @@ class InSink:
 
     def __init__(self, store: EventStore, sink: Sink, generation: Generation) -> None:
         self._store, self._sink, self._generation = store, sink, generation
+        self._together = Together(sink)
         self._kept: dict[int, dict[str, Row]] = {}  # partition -> rows that the sink has
         self._gone: dict[int, set[str]] = {}  # partition -> streams whose rows are to leave it
         self._chains: dict[int, str] = {}
@@ -59,7 +61,7 @@ class InSink:
         changed |= dict.fromkeys(gone - changed.keys())
         step = Step(call.token.term, call.number, call.offset, self._chains[partition], changed)
         try:
-            await in_thread(self._sink.apply, self._part(partition), step, call.effects)
+            await self._together.apply(self._part(partition), step, call.effects)
         except Refused as error:
             raise Stale(keys.group, partition, f"term {error.term} has claimed the read model") from error
         except BadChange as error:

@@ -150,19 +150,32 @@ class SqlSink:
         return _checkpoint(row, {each.stream: Row.parse(each.packed) for each in rows})
 
     def apply(self, part: Part, step: Step, changes: Sequence[Effect]) -> None:
-        key = _key(part)
-        where = _of(checkpoints, *key.values())
+        self.apply_all([(part, step, changes)])
+
+    def apply_all(self, asked: Sequence[tuple[Part, Step, Sequence[Effect]]]) -> None:
+        """Of parts of one generation, in one transaction: all of it or nothing. Raises as `apply` does."""
+        in_order = sorted(asked, key=lambda each: each[0].partition)  # in which all lock
         with self._begin() as connection:
-            is_next = (checkpoints.c.term == step.term, checkpoints.c.number == step.number - 1)
-            epoch, position = step.place
-            values = {"number": step.number, "epoch": epoch, "position": position, "chain": step.chain}
-            if connection.execute(sa.update(checkpoints).where(*where, *is_next).values(**values)).rowcount != 1:
-                stored = connection.execute(sa.select(checkpoints).where(*where)).one_or_none()
-                if stored is not None and (stored.term, stored.number) == (step.term, step.number):
-                    return  # it was applied: the answer was lost
-                raise Refused(0 if stored is None else stored.term)
-            self._of(part.generation).run(connection, changes)
-            self._keep(connection, key, step.detached)
+            new = [each for each in in_order if self._advance(connection, each[0], each[1])]
+            if new:
+                changes = [change for _, _, brought in new for change in brought]
+                self._of(new[0][0].generation).run(connection, changes)
+            for part, step, _ in new:
+                self._keep(connection, _key(part), step.detached)
+
+    @staticmethod
+    def _advance(connection: sa.Connection, part: Part, step: Step) -> bool:
+        """Sets the checkpoint. False if it was set by this step before: the answer was lost."""
+        where = _of(checkpoints, *_key(part).values())
+        is_next = (checkpoints.c.term == step.term, checkpoints.c.number == step.number - 1)
+        epoch, position = step.place
+        values = {"number": step.number, "epoch": epoch, "position": position, "chain": step.chain}
+        if connection.execute(sa.update(checkpoints).where(*where, *is_next).values(**values)).rowcount == 1:
+            return True
+        stored = connection.execute(sa.select(checkpoints).where(*where)).one_or_none()
+        if stored is not None and (stored.term, stored.number) == (step.term, step.number):
+            return False
+        raise Refused(0 if stored is None else stored.term)
 
     def checkpoints(self, projection: str, generation: int) -> Mapping[int, Checkpoint]:
         with self._begin(writes=False) as connection:
