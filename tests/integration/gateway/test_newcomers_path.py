@@ -102,6 +102,20 @@ def test_the_saga_of_the_readme(here: Command) -> None:
     assert interrupt(work)[0] == 0
 
 
+def test_the_read_model_of_the_readme(here: Command) -> None:
+    (code,) = [block for block in blocks(README, "python") if "@projection" in block]
+    (here.folder / "totals.py").write_text(code)
+    run_tests_of(here, "totals.py")
+    publish, *others = commands(README.split("\n## Read models\n")[1].split("\n## ")[0])
+    here.ok(*publish)
+    up = here.start("up", "--app", "totals")
+    wait_for_line(up, "working for projection order-totals")
+    wait_until(lambda: "order-totals" in here.ok("projections").out)
+    for words in others:
+        here.ok(*words)
+    assert interrupt(up)[0] == 0
+
+
 def test_the_first_chapters_of_the_tutorial(here: Command) -> None:
     for words in commands(chapter("Publish and read")):
         here.ok(*words)
@@ -186,6 +200,33 @@ def test_the_chapter_on_sagas(here: Command) -> None:
         assert "deposit" in here.ok(*graph).out
 
 
+def test_the_chapter_on_read_models(here: Command) -> None:
+    text = chapter("Keep a read model")
+    first, second, third, fourth = re.split(r"^\*\*(?=[A-Z])", text, flags=re.MULTILINE)
+    (code,) = blocks(first, "python")
+    (here.folder / "totals.py").write_text(code)
+    run_tests_of(here, "totals.py")
+    _, publish, *looks = commands(first)
+    here.ok("publish", "order-49", "OrderPlaced", '{"total": 99}')
+    work = here.start("work", "--app", "totals")
+    wait_for_line(work, "stop it")
+    here.ok(*publish)
+    wait_until(lambda: "live" in here.ok(*looks[0]).out)
+    assert "order-totals" in here.ok(*looks[1]).out
+
+    (place,) = blocks(second, "python")
+    out, said = python(here, "place.py", place).communicate(timeout=60)
+    assert sorted(out.splitlines()) == ["large 1 120", "small 2 129"], said
+
+    rebuild, listed, *rest = commands(third)
+    here.ok(*rebuild)
+    assert [one["state"] for one in here.ok(*listed, "--json").json["generations"]] == ["kept", "live"]
+    for words in (*rest, *commands(fourth)):
+        here.ok(*words)
+    assert (here.folder / "before.sqlite").exists()
+    assert interrupt(work)[0] == 0
+
+
 @contextmanager
 def working_for_trips(here: Command) -> Iterator["subprocess.Popen[str]"]:
     work = here.start("work", "--app", "trips")
@@ -222,6 +263,13 @@ def test_a_saga_of_the_how_to_is_begun_by_a_program(here: Command) -> None:
     assert wait_for_line(running, "saga-").split() == ["saga-purchase-7", "True", "running"]
     wait_until(lambda: "COMPENSATED" in here.ok("sagas", "show", "saga-purchase-7").out)
     assert interrupt(running)[0] != 0
+
+
+def test_a_read_model_of_the_how_to_is_queried(here: Command) -> None:
+    (code,) = [block for block in blocks(HOW_TO, "python") if "await query(" in block]
+    out, said = python(here, "sums.py", code).communicate(timeout=60)
+    printed = [line for line in out.splitlines() if line.startswith("[")]  # the log's lines begin with a time
+    assert printed == ["[{'stream': 'order-1', 'total': 5}]", "[]"], said
 
 
 def test_a_program_that_runs_consumers_ends_well_on_sigterm(here: Command) -> None:
