@@ -20,8 +20,8 @@ from eventstore.store import EventStore
 from projections.projection import Projection
 from projections.rows import Rows
 from projections.sink import Sql
-from projections.sinks.sql import engine_of
 from projections.sinks.sql_changes import Changes
+from projections.sinks.sql_engine import engine_of
 from projections.threads import in_thread
 
 BATCH = 1_000

@@ -9,23 +9,26 @@ be applied twice.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
 from msgspec.structs import replace
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, NotSupportedError, OperationalError, SQLAlchemyError
 
 from consumers.state import Effect, Row
+from eventstore.errors import InvalidRequest
+from eventstore.jobs import WrongState
 from projections.checkpoint import Checkpoint, Part, Refused, Step
 from projections.errors import ReadModelUnavailable
 from projections.generations import Generation, physical
 from projections.sinks.sql_changes import Changes
+from projections.sinks.sql_engine import engine_of
 from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
+from projections.sinks.sql_trouble import may_pass
+from projections.sinks.sql_views import quoted, show
 
-STATEMENT_SECONDS = 30
 _MAKING = 7_305_102_204
 """The advisory lock under which tables are made."""
 DROPPED = "dropped"
@@ -84,12 +87,14 @@ class SqlSink:
         ours = sa.select(generations).where(generations.c.projection == name)
         try:
             with self._begin() as connection:
+                _alone(connection)
                 rows = connection.execute(ours.order_by(generations.c.generation)).all()
                 known = [_generation(row) for row in rows if row.state != DROPPED]
                 of_version = [each for each in known if each.version == version]
                 building = [each for each in of_version if each.state == "building"]
                 if building or (of_version and not again):
                     return (building or of_version)[-1]
+                _refuse_tables_of_others(connection, generation)
                 number = max((row.generation for row in rows), default=0) + 1
                 connection.execute(sa.insert(generations).values(**_columns(generation, number)))
         except IntegrityError:  # another worker has begun one, just now
@@ -105,25 +110,29 @@ class SqlSink:
     def switch(self, projection: str, generation: int) -> None:
         others = (generations.c.projection == projection, generations.c.generation != generation)
         with self._begin() as connection:
+            _alone(connection)  # of two at once each would see the other's as not live yet
             wanted = sa.update(generations).where(*_of(generations, projection, generation), _IS_THERE)
             if connection.execute(wanted.values(state="live")).rowcount == 0:
                 return  # it has been dropped just now
             was_live = sa.update(generations).where(*others, generations.c.state == "live")
-            connection.execute(was_live.values(state="kept"))
-            for name in _tables_of(connection, projection, generation):
-                quoted, real = _quoted(connection, name), _quoted(connection, physical(name, generation))
-                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quoted}")
-                connection.exec_driver_sql(f"CREATE VIEW {quoted} AS SELECT * FROM {real}")  # noqa: S608 - both quoted
+            before = connection.execute(was_live.values(state="kept").returning(generations.c.generation)).scalars()
+            names = _tables_of(connection, projection, generation)
+            hidden = {name for each in before.all() for name in _tables_of(connection, projection, each)}
+            show(connection, names, generation, hidden.difference(names))
 
     def drop(self, projection: str, generation: int) -> None:
         with self._begin() as connection:
             names = _tables_of(connection, projection, generation)
-            gone = sa.update(generations).where(*_of(generations, projection, generation))
-            connection.execute(gone.values(state=DROPPED, tables=""))
+            which = _of(generations, projection, generation)
+            gone = sa.update(generations).where(*which, generations.c.state != "live")
+            if connection.execute(gone.values(state=DROPPED, tables="")).rowcount == 0:
+                if connection.execute(sa.select(generations.c.state).where(*which)).scalar() == "live":
+                    raise WrongState(f"generation {generation} of {projection} is read", field="generation")
+                return
             for of in (checkpoints, detached):  # first, as every transaction does: it waits for those that are open
                 connection.execute(sa.delete(of).where(*_of(of, projection, generation)))
             for name in names:
-                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(connection, physical(name, generation))}")
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(connection, physical(name, generation))}")
 
     # ---- checkpoints ----
 
@@ -192,8 +201,29 @@ class SqlSink:
 
     def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows that a query finds."""
-        with self._begin(writes=False) as connection:
-            return [dict(row) for row in connection.execute(statement, parameters or {}).mappings()]
+        return self._read(statement, parameters)[0]
+
+    def read_of(
+        self, projection: str, statement: sa.Executable, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """And the generation that they are of: what has been read keeps another one from taking its place."""
+        live = sa.select(generations.c.generation).where(
+            generations.c.projection == projection, generations.c.state == "live"
+        )
+        return self._read(statement, parameters, live)
+
+    def _read(
+        self, statement: sa.Executable, parameters: Mapping[str, Any] | None, last: sa.Select[Any] | None = None
+    ) -> tuple[list[dict[str, Any]], Any]:
+        for repeated in (False, True):
+            try:
+                with self._begin(writes=False) as connection:
+                    rows = [dict(row) for row in connection.execute(statement, parameters or {}).mappings()]
+                    return rows, None if last is None else connection.execute(last).scalar()
+            except NotSupportedError:  # of PostgreSQL, once: a plan of before the view was switched
+                if repeated:
+                    raise
+        raise AssertionError
 
     # ---- below ----
 
@@ -220,10 +250,8 @@ class SqlSink:
                 self._make()
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise ReadModelUnavailable(_said(error)) from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError | InterfaceError) or may_pass(error):
                 raise ReadModelUnavailable(_said(error)) from error
             raise
 
@@ -245,34 +273,6 @@ def _alone(connection: sa.Connection) -> None:
     """Tables are made by one process at a time: `IF NOT EXISTS` of PostgreSQL is no guard against another."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
-
-
-def engine_of(url: str) -> sa.Engine:
-    """With transactions that are ours to begin: SQLite's driver would begin one of its own too late."""
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            with suppress(OSError):  # connecting tells it better, and may be tried again
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(parsed, connect_args={"timeout": STATEMENT_SECONDS, "check_same_thread": False})
-        sa.event.listen(engine, "connect", _sqlite_connected)
-        sa.event.listen(engine, "begin", _sqlite_begun)
-        return engine
-    options = f"-c statement_timeout={STATEMENT_SECONDS * 1_000} -c lock_timeout={STATEMENT_SECONDS * 1_000}"
-    return sa.create_engine(
-        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"options": options}
-    )
-
-
-def _sqlite_connected(connection: Any, record: object) -> None:
-    connection.isolation_level = None  # no BEGIN of the driver's own
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _sqlite_begun(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _said(error: Exception) -> str:
@@ -308,6 +308,18 @@ def _generation(row: Any) -> Generation:
     return Generation(row.projection, row.version, row.generation, row.state, row.begun_at, bool(row.diverged), tables)
 
 
+def _refuse_tables_of_others(connection: sa.Connection, generation: Generation) -> None:
+    """Two projections would write into the same tables, each thinking that they are its own."""
+    others = sa.select(generations).where(generations.c.projection != generation.projection, _IS_THERE)
+    for other in map(_generation, connection.execute(others)):
+        for name in set(other.tables).intersection(generation.tables):
+            raise InvalidRequest(
+                f"table {name} belongs to the projection {other.projection}",
+                field="tables",
+                remedy="another name for the table: each projection has tables of its own",
+            )
+
+
 def _is_there(connection: sa.Connection, projection: str, generation: int) -> bool:
     """And it stays so until the end of the transaction."""
     wanted = sa.select(generations.c.state).where(*_of(generations, projection, generation), _IS_THERE)
@@ -318,7 +330,3 @@ def _tables_of(connection: sa.Connection, projection: str, generation: int) -> l
     """The names by which they are read; none of a generation that is not there."""
     wanted = sa.select(generations.c.tables).where(*_of(generations, projection, generation))
     return [name for name in (connection.execute(wanted).scalar() or "").split(",") if name]
-
-
-def _quoted(connection: sa.Connection, name: str) -> str:
-    return str(connection.dialect.identifier_preparer.quote(name))

@@ -1,10 +1,15 @@
 """The tables of an SQL sink: its own, and those of each generation."""
 
+import re
+from hashlib import sha256
+
 import sqlalchemy as sa
 
 from eventstore.errors import InvalidRequest
 from projections.generations import physical
 
+LONGEST, LONGEST_NAME = 63, 50
+"""Bytes of a name in PostgreSQL, and of a table here."""
 own = sa.MetaData()
 generations = sa.Table(
     "eventstore_generations",
@@ -48,7 +53,7 @@ def of_generation(tables: tuple[sa.Table, ...], generation: int) -> dict[str, sa
 
 def check_tables(tables: tuple[object, ...]) -> tuple[sa.Table, ...]:
     """Raises InvalidRequest for what no read model can be made of."""
-    found = []
+    found: list[sa.Table] = []
     for table in tables:
         if not isinstance(table, sa.Table):
             raise InvalidRequest(f"{table!r:.80} is no table", field="tables", remedy="sql(sqlalchemy.Table(...))")
@@ -58,6 +63,13 @@ def check_tables(tables: tuple[object, ...]) -> tuple[sa.Table, ...]:
                 field="tables",
                 remedy="leave it out: generations of a read model are built and dropped side by side",
             )
+        _check_name(table.name, found)
+        if any(isinstance(column.type, sa.Enum) and column.type.native_enum for column in table.columns):
+            raise InvalidRequest(
+                f"table {table.name} has an enumeration that would be a type of the database",
+                field="tables",
+                remedy="Enum(..., native_enum=False): one type of all generations could not change with a version",
+            )
         if table.schema is not None:
             raise InvalidRequest(f"table {table.name} has a schema", field="tables", remedy="leave schema= out")
         found.append(table)
@@ -66,12 +78,31 @@ def check_tables(tables: tuple[object, ...]) -> tuple[sa.Table, ...]:
     return tuple(found)
 
 
+def _check_name(name: str, others: list[sa.Table]) -> None:
+    if len(name.encode()) > LONGEST_NAME:
+        why, remedy = f"is longer than {LONGEST_NAME} bytes", "a shorter one: each generation appends its number"
+    elif name.startswith("eventstore_") or "," in name or re.search(r"__\d+$", name):
+        why, remedy = "is of those that projections need", 'one without comma, "eventstore_" before or "__1" behind'
+    elif any(name.lower() == other.name.lower() for other in others):
+        why, remedy = "is given twice", "one for each table"
+    else:
+        return
+    raise InvalidRequest(f"the name of table {name:.80} {why}", field="tables", remedy=remedy)
+
+
 def _copy(table: sa.Table, metadata: sa.MetaData, generation: int) -> sa.Table:
     copy = table.to_metadata(metadata, name=physical(table.name, generation))
     for index in copy.indexes:  # their names are one for all tables of a database
         if index.name is not None:
-            index.name = sa.quoted_name(physical(str(index.name), generation), None)
+            index.name = sa.quoted_name(_short(physical(str(index.name), generation)), None)
     for constraint in copy.constraints:
         if constraint.name is not None:
-            constraint.name = sa.quoted_name(physical(str(constraint.name), generation), None)
+            constraint.name = sa.quoted_name(_short(physical(str(constraint.name), generation)), None)
     return copy
+
+
+def _short(name: str) -> str:
+    """As long as PostgreSQL allows."""
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name.encode()[: LONGEST - 17].decode(errors='ignore')}_{sha256(name.encode()).hexdigest()[:16]}"
