@@ -16,7 +16,7 @@ from gateway.moments import parse_moment
 from projections.at import file_of, project_at
 from projections.errors import ProjectionNotFound
 from projections.projection import Projection
-from projections.sinks.sql import engine_of
+from projections.sinks.sql_engine import engine_of
 
 __all__ = ["ChangedRow", "changed_rows", "moment", "project_to_file", "projection_named"]
 
