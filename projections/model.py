@@ -10,13 +10,14 @@ from typing import Any
 
 import anyio
 from sqlalchemy import Executable
+from sqlalchemy.exc import SQLAlchemyError
 
 from consumers.checks import duration
 from eventstore.envelope import Receipt, RecordedEvent
 from eventstore.errors import InvalidRequest
 from eventstore.store import EventStore
 from projections.checkpoint import Checkpoint
-from projections.errors import ProjectionNotFound, ReadModelBehind
+from projections.errors import ProjectionNotFound, ReadModelBehind, ReadModelUnavailable
 from projections.generations import Generation
 from projections.projection import Projection
 from projections.sink import Sql
@@ -75,23 +76,40 @@ class ReadModel:
         appends or events, not before what is read has come to them: to their places, whether it takes such events or
         not, and in their streams to their versions. Raises ReadModelBehind if that takes longer than `timeout`;
         ProjectionNotFound if nothing was ever projected, ReadModelUnavailable."""
-        await self.wait(wait_for, timeout=timeout)
-        return await in_thread(self._sink.read, statement, parameters)
+        if isinstance(wait_for, Seen) or wait_for:
+            seconds = duration("timeout", timeout)
+            over_at = anyio.current_time() + seconds
+            while True:
+                waited = await self._until(wait_for, seconds, over_at)
+                rows, read = await in_thread(self._sink.read_of, self._name, statement, parameters)
+                if read == waited:  # not another one that has been switched to meanwhile
+                    return rows
+        try:
+            return await in_thread(self._sink.read, statement, parameters)
+        except (SQLAlchemyError, ReadModelUnavailable):
+            if (await self._looked())[0] is None:
+                raise ProjectionNotFound(self._name) from None
+            raise
 
     async def wait(self, wait_for: Seen | Sequence[Seen], *, timeout: str | float = "5s") -> None:
         """Until what is read has come to all of them. Raises as `query` does."""
         seconds = duration("timeout", timeout)
-        pause, over_at = FIRST_PAUSE_SECONDS, anyio.current_time() + seconds
-        waiting = [wait_for] if isinstance(wait_for, Seen) else list(wait_for)
-        while waiting:
+        if isinstance(wait_for, Seen) or wait_for:
+            await self._until(wait_for, seconds, anyio.current_time() + seconds)
+
+    async def _until(self, wait_for: Seen | Sequence[Seen], seconds: float, over_at: float) -> int:
+        """The generation that has come to all of them, and is read."""
+        pause = FIRST_PAUSE_SECONDS
+        wanted = [wait_for] if isinstance(wait_for, Seen) else list(wait_for)
+        while True:
             live, reached = await self._looked()
-            waiting = [each for each in waiting if not _is_reached(each, reached.get(each.partition))]
-            if not waiting:
-                return
+            missing = [each for each in wanted if not _is_reached(each, reached.get(each.partition))]
+            if live is not None and not missing:
+                return live.number
             if anyio.current_time() > over_at:
                 if live is None:
                     raise ProjectionNotFound(self._name)
-                first = waiting[0]
+                first = missing[0]
                 place = reached[first.partition].place[1] if first.partition in reached else 0
                 raise ReadModelBehind(self._name, first.partition, first.position, place, seconds)
             await anyio.sleep(pause)

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from consumers.state import Effect
+from eventstore.envelope import Receipt
 from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
-from projections import sql
+from projections import ProjectionNotFound, ReadModel, ReadModelBehind, sql
 from projections.checkpoint import BadChange, Part, Step
 from projections.errors import ReadModelUnavailable
 from projections.generations import Generation
@@ -272,6 +273,66 @@ def test_a_server_that_takes_no_writes_and_a_pool_that_is_empty_may_pass(on_post
     sink._engine.dispose()
     with pytest.raises(ReadModelUnavailable):
         sink.apply(PART, Step(1, 1, (1, 1), "", {}), [])
+
+
+# ---- reading ----
+
+
+async def test_what_was_waited_for_is_in_the_generation_that_is_read(
+    opened: Callable[..., SqlSink],
+) -> None:
+    """It was looked for in one, and read of another that was switched to in between, and was behind."""
+    sink, other = opened(), opened()
+    for number in (1, 2):
+        _begun(sink)
+        part = Part("counts", number, 0)
+        sink.claim(part, 1)
+        sink.switch("counts", number)
+    sink.switch("counts", 1)
+    sink.apply(PART, Step(1, 1, (1, 5), "", {}), [_added("a", events=1)])
+
+    def switch(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if "-- mine" in statement:
+            other.switch("counts", 2)
+
+    sa.event.listen(sink._engine, "before_cursor_execute", switch)
+    model = ReadModel("counts", sink)
+    receipt = Receipt("order-1", 5, 0, 1, 5, 0, ())
+    with pytest.raises(ReadModelBehind):
+        await model.query(sa.text("SELECT name FROM totals -- mine"), wait_for=receipt, timeout="100ms")
+    assert await model.query(sa.text("SELECT name FROM totals")) == []
+    other.switch("counts", 1)
+    assert await model.query(sa.text("SELECT name FROM totals"), wait_for=receipt) == [{"name": "a"}]
+
+
+async def test_of_two_that_are_waited_for_both_are_in_one_generation(opened: Callable[..., SqlSink]) -> None:
+    sink, other = opened(), opened()
+    for number in (1, 2):
+        _begun(sink)
+        for partition in (0, 1):
+            sink.claim(Part("counts", number, partition), 1)
+        sink.switch("counts", number)
+    sink.switch("counts", 1)
+    sink.apply(PART, Step(1, 1, (1, 5), "", {}), [])  # it has the first of them, the other one the second
+    sink.apply(Part("counts", 2, 1), Step(1, 1, (1, 5), "", {}), [])
+    model = ReadModel("counts", sink)
+    receipts = [Receipt("order-1", 5, partition, 1, 5, 0, ()) for partition in (0, 1)]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_switch_when_looked, model, other)
+        with pytest.raises(ReadModelBehind):
+            await model.wait(receipts, timeout="500ms")
+
+
+async def test_of_what_was_never_projected_nothing_is_read(opened: Callable[..., SqlSink]) -> None:
+    with pytest.raises(ProjectionNotFound):
+        await ReadModel("counts", opened()).query(sa.select(totals))
+
+
+async def _switch_when_looked(model: ReadModel, other: SqlSink) -> None:
+    async for _ in tries():
+        if model._looks:
+            break
+    await anyio.to_thread.run_sync(other.switch, "counts", 2)
 
 
 def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
