@@ -1,6 +1,7 @@
 """projections: what an operator sees of read models, and does with them; and the commands that keep them."""
 
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.cli.names import projection_names
 from tests.support.command import Command, Terminal, interrupt, wait_for_line, wait_until
 from tests.support.here import Here, in_this_process
+from tests.support.postgres import postgres_server
 
 SHOP = """
 from pathlib import Path
@@ -260,6 +263,31 @@ def test_up_keeps_the_built_in_read_models_unless_it_is_told_not_to(here: Here, 
     assert interrupt(without)[0] == 0
 
 
+def test_they_are_in_postgresql_where_the_settings_say_so(
+    here: Here, cli: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres_server() as server:
+        at = sa.make_url(server.new_database())
+        settings = {"HOST": at.host, "PORT": at.port, "DB": at.database, "USER": at.username}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"POSTGRES_{name}", str(value))
+            cli.environment[f"POSTGRES_{name}"] = str(value)
+        place(here, 1, "mon", 5)
+        work = cli.start("work", "--app", "shop", "--group", "projection.order-totals")
+        assert wait_for_line(work, "working") == "working for projection order-totals\n"
+        wait_until(lambda: "order-totals" in here.ok("projections").out and lag(here, "order-totals") == 0)
+        (one,) = here.ok("projections", "--json").items
+        assert one["sink"].startswith("postgresql://tests@127.0.0.1:")
+        here.ok("projections", "rebuild", "order-totals", "--wait")
+        engine = sa.create_engine(at.set(drivername="postgresql+psycopg"))
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text("select day, orders, total from order_totals")).all()
+        engine.dispose()
+        assert rows == [("mon", 1, 5)]
+        here.ok("projections", "drop", "order-totals", "1", "--yes")
+        assert interrupt(work)[0] == 0
+
+
 def test_work_keeps_them_on_request_alone(cli: Command) -> None:
     cli.ok("publish", "order-1", "OrderPlaced", "{}")
     work = cli.start("work", "--read-models")
@@ -286,3 +314,15 @@ def test_where_the_extra_is_missing_a_word_says_so(cli: Command) -> None:
     wait_for_line(up, "stop it")
     code, _, said = interrupt(up)
     assert (code, f"no read models are kept: {says}" in said) == (0, True)
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "pause", "resume", "rebuild", "rollback", "drop", "at", "diff"])
+def test_the_help_of_a_verb_ends_with_an_example_of_it(here: Here, verb: str) -> None:
+    lines = here.ok("projections", verb, "--help").out.rstrip().splitlines()
+    words = shlex.split(lines[-1])
+    assert words[:3] == ["eventstore", "projections", verb]
+    assert max(map(len, lines)) <= 80
+    known = here.run(*words[1:])
+    assert known.code in (0, 2, 4), known.err  # there is no such projection, or module
+    assert "Unknown option" not in known.err
+    assert "requires an argument" not in known.err
