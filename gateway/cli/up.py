@@ -22,9 +22,10 @@ NOTES = """\
 Holds the server of the settings up, or starts one for .eventstore where none
 is configured; other commands beside it use the same. Should the server die,
 it is started again with its data. Events that were scheduled are appended when
-they are due; consumers of the module run here too, as with `work`, which may
-run beside it. Ctrl-C or SIGTERM stops it: running handlers may finish for their
-group's grace; the data stay.
+they are due; what the module defines runs here too, as with `work`, which may
+run beside it. Read models of the system itself are kept: see `projections`.
+Ctrl-C or SIGTERM stops it: running handlers may finish for their group's
+grace; the data stay.
 
 Example:
 
