@@ -58,7 +58,7 @@ class InSink:
         partition = keys.partition
         kept, gone = self._kept[partition], self._gone[partition]
         changed: dict[str, Row | None] = {stream: row for stream, row in call.rows.items() if kept.get(stream) != row}
-        changed |= dict.fromkeys(gone - changed.keys())
+        changed |= dict.fromkeys(gone - call.rows.keys())  # which may have left the main pass again, with the same row
         step = Step(call.token.term, call.number, call.offset, self._chains[partition], changed)
         try:
             await self._together.apply(self._part(partition), step, call.effects)

@@ -9,7 +9,9 @@ import anyio.to_thread
 import pytest
 import sqlalchemy as sa
 
-from consumers.state import Effect
+from consumers.creation import ensure_group
+from consumers.start import parse_start
+from consumers.state import Effect, Row
 from eventstore.envelope import Receipt
 from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
@@ -19,9 +21,11 @@ from projections.errors import ReadModelUnavailable
 from projections.generations import Generation
 from projections.rows import ADD, EXECUTE, PUT
 from projections.sinks.sql import SqlSink
+from tests.support.logs import fill
 from tests.support.postgres import Postgres
-from tests.support.projected import totals
-from tests.support.servers import tries
+from tests.support.projected import ByHand, totals
+from tests.support.servers import Server, tries
+from tests.support.stores import open_store
 
 pytestmark = pytest.mark.anyio
 PART = Part("counts", 1, 0)
@@ -333,6 +337,29 @@ async def _switch_when_looked(model: ReadModel, other: SqlSink) -> None:
         if model._looks:
             break
     await anyio.to_thread.run_sync(other.switch, "counts", 2)
+
+
+# ---- streams that have left the main pass ----
+
+
+async def test_a_stream_that_leaves_again_with_the_same_row_keeps_it(
+    opened: Callable[..., SqlSink], server: Server
+) -> None:
+    """The row went, as it was to when the stream had come back, and its event was never applied."""
+    async with open_store(server, partitions=1) as store:
+        await fill(store, "order-1", 20)
+        mine = ByHand(store, opened(), _begun(opened()))
+        await ensure_group(store.log, mine.generation.group, parse_start("earliest"))
+        await mine.take("ann")
+        await mine.claim()
+        await mine.commit(mine.call(20, rows={"order-1": Row(21)}))
+        await mine.commit(mine.call(20, rows={"order-1": Row(21, attempts=1)}))  # it has caught up, and is to go
+        await fill(store, "order-1", 1, first=21)
+        await mine.commit(mine.call(21, rows={"order-1": Row(21, attempts=1)}))
+        assert mine.sink.checkpoints("counts", 1)[0].detached == {"order-1": Row(21, attempts=1)}
+        other = ByHand(store, mine.sink, mine.generation)
+        await other.take("bob", force=True)
+        assert dict((await other.claim()).rows) == {"order-1": Row(21, attempts=1)}
 
 
 def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
