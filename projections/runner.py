@@ -9,7 +9,7 @@ Workers of an older version go on with theirs. Whoever finds that a generation h
 that two find it does no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -39,6 +39,8 @@ class Runner:
         self._projection, self._worker = projection, worker
         self._running: dict[int, anyio.Event] = {}
         self._heads: dict[int, tuple[int, ...]] = {}
+        self._held_up: set[int] = set()
+        self._why = ""
 
     async def run(self) -> None:
         """Until the worker stops."""
@@ -50,11 +52,21 @@ class Runner:
                 try:
                     await self._look(home, tasks)
                 except Unavailable as error:
-                    logger.warning("projection_later", projection=self._projection.name, why=str(error))
+                    self._tell(str(error))
+                else:
+                    self._tell("")
                 with anyio.move_on_after(LOOK_SECONDS):
                     await self._worker.stop.wait()
             for stop in self._running.values():
                 stop.set()
+
+    def _tell(self, why: str) -> None:
+        """Once what holds it up, however often it is looked; and that nothing does any more."""
+        if why and not self._why:
+            logger.warning("projection_later", projection=self._projection.name, why=why)
+        elif self._why and not why:
+            logger.warning("projection_goes_on", projection=self._projection.name)
+        self._why = why
 
     async def _look(self, home: Home, tasks: "TaskGroup") -> None:
         name, version = self._projection.name, self._projection.version
@@ -104,13 +116,38 @@ class Runner:
 
     async def _may_be_read(self, home: Home, known: Sequence[Generation], generation: Generation) -> bool:
         """The first at once: there is nothing else to read. Another one when it has come to where the log was at the
-        look before."""
-        if not any(each.state == "live" for each in known):
+        look before, with no more streams that have failed than the one that is read; never one of a lower version."""
+        live = next((each for each in known if each.state == "live"), None)
+        if live is None:
             return True
+        if generation.version < live.version:
+            return False
         heads = tuple(position for _, position in (await self._worker.store.heads()).places)
         wanted = self._heads.get(generation.number)
         self._heads[generation.number] = heads
         if wanted is None:
             return False
         reached = await home.reached(generation)
-        return all(position <= reached.get(p, (0, 0))[0] for p, position in enumerate(wanted))
+        if any(position > reached.get(p, (0, 0))[0] for p, position in enumerate(wanted)):
+            return False
+        return self._is_as_whole(generation, _detached(reached), _detached(await home.reached(live)))
+
+    def _is_as_whole(self, generation: Generation, detached: int, of_live: int) -> bool:
+        """Their events are in no row of it. A function that fails for all would have nothing read at all."""
+        if detached <= of_live:
+            return True
+        if generation.number not in self._held_up:
+            self._held_up.add(generation.number)
+            logger.error(
+                "generation_held_up",
+                projection=generation.projection,
+                generation=generation.number,
+                detached=detached,
+                remedy="it has caught up, but lacks streams that the one which is read has: retry or discard them,"
+                f" eventstore dlq list {generation.group}, and it is read; or drop it",
+            )
+        return False
+
+
+def _detached(reached: Mapping[int, tuple[int, int]]) -> int:
+    return sum(streams for _, streams in reached.values())

@@ -78,7 +78,11 @@ def place(here: Here, number: int, day: str, total: int) -> None:
 
 def live(here: Here) -> dict[str, int]:
     """Which generation of each is read."""
-    found = here.ok("projections", "--app", "shop", "--json").items
+    return live_ones(here, "--app", "shop")
+
+
+def live_ones(here: Here, *arguments: str) -> dict[str, int]:
+    found = here.ok("projections", *arguments, "--json").items
     return {each["name"]: one["generation"] for each in found for one in each["generations"] if one["state"] == "live"}
 
 
@@ -261,6 +265,21 @@ def test_up_keeps_the_built_in_read_models_unless_it_is_told_not_to(here: Here, 
     without = cli.start("up", "--no-read-models", "--json")
     assert '"projections":[]' in wait_for_line(without, "{")
     assert interrupt(without)[0] == 0
+
+
+def test_up_waits_for_a_database_that_cannot_be_used_and_says_so_once(here: Here, cli: Command) -> None:
+    place(here, 1, "mon", 5)
+    (cli.folder / ".eventstore").write_text("no folder")
+    up = cli.start("up")
+    assert up.stderr is not None
+    later = (line for line in up.stderr if "projection_later" in line)
+    assert len({next(later) for _ in range(3)}) == 3  # one of each
+    assert here.ok("projections").out == ""
+    (cli.folder / ".eventstore").unlink()
+    (cli.folder / ".eventstore").mkdir()
+    wait_until(lambda: live_ones(here) == {"streams": 1, "correlations": 1, "sagas": 1})
+    code, _, said = interrupt(up)
+    assert (code, said.count("projection_later"), said.count("projection_goes_on")) == (0, 0, 3)
 
 
 def test_they_are_in_postgresql_where_the_settings_say_so(
