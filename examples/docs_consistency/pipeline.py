@@ -50,6 +50,10 @@ class Pipeline:
             known = self._sources[root, revision] = opened.source
         return known
 
+    def begin_with(self, rows: dict[str, Document]) -> None:
+        """These are up to date: `take_in` need not wait for others."""
+        self._ahead = rows
+
     async def take_in(self, source: Source) -> Ingested:
         """Appends what the log does not have yet. Raises SourceError, and what an append raises."""
         rows, self._ahead = self._ahead, None

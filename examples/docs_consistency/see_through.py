@@ -27,7 +27,7 @@ from examples.docs_consistency.saga import DocConsistency, DocConsistencySaga
 from examples.docs_consistency.source import Source, Tree
 from infrastructure.tasks import plain_errors
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 FOLLOW_SECONDS = 10.0
 """Longer nobody waits for what others want to know."""
 _SEEN = 20
@@ -43,11 +43,12 @@ async def see_through(pipeline: Pipeline, source: Source) -> tuple[State, bool]:
     state = await _begun(pipeline, sagas, source, tree)
     if has_ended(state) or pipeline.stop.requested:
         return state, False
-    ending = anyio.Event()
+    works, ending = anyio.Event(), anyio.Event()
     with plain_errors():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_end_when_done, pipeline, sagas, state.stream, ending, tasks.cancel_scope)
+            tasks.start_soon(_end_when_done, pipeline, sagas, state.stream, works, ending, tasks.cancel_scope)
             await _take_in_ahead(pipeline, source, state)
+            works.set()
             resources = [Resource(Pipeline, pipeline)]
             await run(
                 pipeline.store, [DocConsistencySaga], resources=resources, stop=ending, lease_seconds=LEASE_SECONDS
@@ -60,6 +61,7 @@ async def _take_in_ahead(pipeline: Pipeline, source: Source, state: State) -> No
     """The step `ingest` will find it done. A worker that follows the log while a long history is appended, commit by
     commit, takes as long again for that."""
     if state.step("ingest").action.phase != "succeeded":
+        pipeline.begin_with(pipeline.rows.rows())
         with suppress(SourceError):  # the step will meet it too, and tell
             await pipeline.take_in(source)
 
@@ -89,12 +91,17 @@ def _is_history(state: State, source: Source, *, is_there: bool) -> bool:
 
 
 async def _end_when_done(
-    pipeline: Pipeline, sagas: Instances, stream: str, ending: anyio.Event, running: anyio.CancelScope
+    pipeline: Pipeline,
+    sagas: Instances,
+    stream: str,
+    works: anyio.Event,
+    ending: anyio.Event,
+    running: anyio.CancelScope,
 ) -> None:
     """Also the index of sagas is to know of the end, and others of what was sent."""
     late_at = inf
     while not pipeline.stop.requested:
-        if has_ended(await sagas.load(stream)):
+        if works.is_set() and has_ended(await sagas.load(stream)):
             late_at = min(late_at, anyio.current_time() + FOLLOW_SECONDS)
             if anyio.current_time() > late_at or await _is_followed(pipeline, stream):
                 ending.set()
