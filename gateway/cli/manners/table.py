@@ -86,10 +86,12 @@ class Table:
         excess = self._excess(widths)
         if excess <= 0:
             return widths
-        return [
-            max(wide - excess, width(title)) if column.gives_way else wide
-            for column, title, wide in zip(self._columns, titles, widths, strict=False)
-        ]
+        return [self._given_way(i, max(wide - excess, width(titles[i])), wide) for i, wide in enumerate(widths)]
+
+    def _given_way(self, i: int, narrow: int, wide: int) -> int:
+        """Where most rows would be pushed out, all of them had better stand straight."""
+        pushed = sum(width(row[i]) > narrow for row in self._held)
+        return narrow if self._columns[i].gives_way and 2 * pushed <= len(self._held) else wide
 
     def _write_row(self, row: Sequence[str], widths: list[int]) -> None:
         if not self._is_below:

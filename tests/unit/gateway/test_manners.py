@@ -66,6 +66,16 @@ def test_a_column_gives_way_to_the_others_on_a_narrow_terminal() -> None:
     ]
 
 
+def test_a_column_whose_cells_are_mostly_long_does_not_give_way() -> None:
+    columns = [Column("STREAM", gives_way=True), Column("VERSION", "right")]
+    lines: list[str] = []
+    table = Table(columns, lines.append, color=False, edge=20, header=True, cut=False)
+    for name in ("document-of-ada", "document-of-bob", "order"):
+        table.add(name, 7)
+    table.flush()
+    assert [line.index("7") for line in lines[1:]] == [23, 23, 23]
+
+
 def test_a_narrow_terminal_has_short_titles_and_what_has_no_room_below_its_row() -> None:
     columns = [Column("GROUP"), Column("OLDEST PARKED", "right", short="OLDEST"), Column("WHY", below=True)]
     rows = (("charge-cards", "2h 14m", "-"), ("mailer", "-", "breaker open since the mail server is down"))
