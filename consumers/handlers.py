@@ -129,14 +129,22 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def parameters_of(function: Callable[..., Any], name: str) -> Iterator[inspect.Parameter]:
-    """With the annotations as types, where they are written as text."""
+def parameters_of(
+    function: Callable[..., Any],
+    name: str,
+    *,
+    what: str = "event",
+    first: str = _FIRST,
+    context: str = "Context",
+) -> Iterator[inspect.Parameter]:
+    """With the annotations as types, where they are written as text. `what` it takes first, and how that and its
+    context are annotated, is told where they are not."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise unusable(name, f"has no signature ({error})", "decorate a plain function") from error
     if not parameters or parameters[0].kind in (parameters[0].KEYWORD_ONLY, parameters[0].VAR_KEYWORD):
-        raise unusable(name, "takes no event", "its first parameter is the event: event: OrderPlaced")
+        raise unusable(name, f"takes no {what}", f"give it a first parameter, and {first}")
     for place, parameter in enumerate(parameters):
         where = f"{name}({parameter.name})"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -144,7 +152,7 @@ def parameters_of(function: Callable[..., Any], name: str) -> Iterator[inspect.P
         if place and parameter.kind is parameter.POSITIONAL_ONLY:
             raise unusable(where, "can only be given by its place", "move the / behind the first parameter")
         if parameter.annotation is parameter.empty and (not place or parameter.default is parameter.empty):
-            remedy = "annotate it with Context, or with the type of a resource" if place else _FIRST
+            remedy = f"annotate it with {context}, or with the type of a resource" if place else first
             raise unusable(where, "has no annotation", remedy)
         yield parameter.replace(annotation=_evaluated(function, parameter, where))
 

@@ -19,9 +19,9 @@ def action_of(function: Callable[..., Any], data: type[Struct], timeout_seconds:
     """An action or a compensation. Its first parameter is the saga's data. Raises InvalidConsumer."""
     name = name_of(function)
     is_async = is_async_function(function, name)
-    first, *others = parameters_of(function, name)
+    remedy = f"annotate it with {data.__name__}, the data of the saga"
+    first, *others = parameters_of(function, name, what="data", first=remedy, context="StepContext")
     if first.annotation not in (data, Any):
-        remedy = f"annotate it with {data.__name__}, the data of the saga"
         raise unusable(f"{name}({first.name})", "does not take the saga's data", remedy)
     context, resources = further(others, StepContext, name)
     return Handler(function, name, (), False, context, resources, is_async, timeout_seconds, "skip")

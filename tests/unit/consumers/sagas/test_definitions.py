@@ -78,7 +78,8 @@ REFUSED: list[tuple[str, str, Callable[[], object]]] = [
     ("timeout", "at least", lambda: step("a", act, timeout=0)),
     ("when", "function", lambda: step("a", act, when=True)),  # type: ignore[arg-type]
     ("other(data)", "annotate it with Payment", lambda: plain.step("a", other)),
-    ("nothing", "", lambda: plain.step("a", nothing)),
+    ("nothing", "annotate it with Payment", lambda: plain.step("a", nothing)),
+    ("<lambda>(data)", "annotate it with Payment", lambda: plain.step("a", lambda data: None)),
     ("kind", "compensatable steps first", lambda: plain.step("a", act, kind="retriable").step("b", act)),
     ("kind", "at most one pivot", lambda: plain.step("a", act, kind="pivot").step("b", act, kind="pivot")),
     ("kind", "one kind in each", lambda: plain.parallel(step("a", act), step("b", act, kind="pivot"))),
