@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from consumers.consumer import Consumer
 from consumers.context import Context, To
-from consumers.errors import InvalidConsumer
+from consumers.errors import InvalidConsumer, InvalidRequest
 from consumers.handle import Handling
 from consumers.keys import effect_key
 from consumers.loops import run_apart
@@ -30,8 +30,8 @@ from consumers.resources import Resource, checked_resources, opened
 from consumers.sagas.saga import Saga
 from consumers.sagas.testing import Scenario, scenario
 from consumers.slots import Slot
-from eventstore.arguments import may_be, told
-from eventstore.envelope import Metadata, NewEvent, RecordedEvent
+from eventstore.arguments import at_least, may_be, must_be_flags, told
+from eventstore.envelope import Metadata, NewEvent, RecordedEvent, Untyped
 from eventstore.event_types import EventTypes
 from eventstore.expectations import checked_events, comparable, listed, must_be_exception, row, side_by_side
 from eventstore.ids import new_id
@@ -58,13 +58,17 @@ class Given(Struct, frozen=True):
         self, consumer: Consumer, *, resources: Iterable[Resource] = (), attempt: int = 1, replaying: bool = False
     ) -> "Handled":
         """Has the consumer handle them, in an event loop of its own. What a handler raises waits for `then_raises`; an
-        event that cannot be stored, or a resource that is missing or cannot be opened, fails here."""
+        event that cannot be stored, events of which it takes none, and a resource that is missing or cannot be opened,
+        fail here."""
         __tracebackhide__ = True
         if not isinstance(consumer, Consumer):
             raise InvalidConsumer(
                 f"{told(consumer)} is no consumer", field="consumer", remedy="what @consumer(name) has made"
             )
+        at_least(1, attempt=attempt)
+        must_be_flags(replaying=replaying)
         needed = checked_resources(resources, consumer.handlers)
+        _must_take_any(consumer, self.events)
         return run_apart(partial(handled, self, consumer, needed, attempt, replaying))
 
     def saga(self, saga: Saga, *, resources: Iterable[Resource] = ()) -> Scenario:
@@ -103,6 +107,7 @@ class Handled(Struct, frozen=True):
         """Exactly these effects were collected, in this order: command, name and arguments, as in
         `("HSET", "orders", "order-1", "paid")`."""
         __tracebackhide__ = True
+        expected = tuple(map(_effect, expected))
         self._not_raised(f"these effects: {listed(expected)}" if expected else "no effect")
         actual = tuple(effect for event, done in self.done for effect in _effects(self.consumer, event, done))
         if actual != expected:
@@ -125,10 +130,30 @@ class Handled(Struct, frozen=True):
     def _not_raised(self, wanted: str) -> None:
         __tracebackhide__ = True
         if self.error is not None:
-            raise self._wrong(f"expected was {wanted}", f"  raised    {self.error!r}") from self.error
+            remedy = getattr(self.error, "remedy", None)
+            hint = f"\n  remedy    {remedy}" if remedy else ""
+            raise self._wrong(f"expected was {wanted}", f"  raised    {self.error!r}{hint}") from self.error
 
     def _wrong(self, what: str, rows: str) -> AssertionError:
         return AssertionError(f"{what}\n{row('given', self.given)}\n  handled   by {self.consumer!r}\n{rows}")
+
+
+def _must_take_any(consumer: Consumer, events: tuple[Any, ...]) -> None:
+    """A test whose events nobody takes tests nothing."""
+    plain = [each.event if isinstance(each, To) else each for each in events]
+    data = [each.data if isinstance(each, NewEvent) else each for each in plain]
+    takes_all = any(handler.takes_envelope for handler in consumer.handlers)
+    if not data or not (takes_all or any(isinstance(each, (*consumer.types, Untyped)) for each in data)):
+        names = ", ".join(sorted(each.__name__ for each in consumer.types)) or "every event"
+        what = f"{consumer.name} takes none of {listed(data)}" if data else "no event is given"
+        raise InvalidRequest(what, field="events", remedy=f"{consumer.name} takes {names}")
+
+
+def _effect(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(given, tuple) or not given or not isinstance(given[0], str):
+        remedy = 'command, name and arguments: ("HINCRBY", "orders", "count", 1)'
+        raise InvalidRequest(f"an effect of then_effects(...) is {given!r:.80}", field="effects", remedy=remedy)
+    return (given[0].upper(), *given[1:])
 
 
 class _Home(Struct, frozen=True):

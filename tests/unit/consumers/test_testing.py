@@ -174,3 +174,34 @@ def test_what_cannot_be_given_or_expected_is_refused() -> None:
         given(OrderPlaced()).handle(charge)
     with pytest.raises(InvalidConsumer, match="no consumer"):
         given(OrderPlaced()).handle(ship.handlers[0].function)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("events", [(), (OrderShipped(),), (To("shipping-1", OrderShipped()),)])
+def test_events_that_the_consumer_does_not_take_test_nothing_and_are_refused(events: tuple[object, ...]) -> None:
+    with pytest.raises(InvalidRequest, match="charge takes none of|no event is given") as refused:
+        given(*events).handle(charge, resources=BANK)
+    assert refused.value.remedy == "charge takes OrderPaid, OrderPlaced"
+
+
+def test_how_often_and_whether_again_are_checked() -> None:
+    with pytest.raises(InvalidRequest, match="attempt is 0"):
+        given(OrderPlaced(1)).handle(charge, resources=BANK, attempt=0)
+    with pytest.raises(InvalidRequest, match="replaying is of type str"):
+        given(OrderPlaced(1)).handle(charge, resources=BANK, replaying="no")  # type: ignore[arg-type]
+
+
+def test_an_effect_is_expected_as_a_tuple_in_letters_of_any_case() -> None:
+    handled = given(OrderPlaced(4)).handle(charge, resources=BANK)
+    handled.then_effects(("hincrby", "orders", "given", 1))
+    with pytest.raises(InvalidRequest, match="an effect of then_effects") as refused:
+        handled.then_effects(["HINCRBY", "orders", "given", 1])  # type: ignore[arg-type]
+    assert "HINCRBY" in (refused.value.remedy or "")
+
+
+def test_what_a_handler_may_return_is_told_where_it_returned_something_else() -> None:
+    @consumer("lazily")
+    async def lazily(event: OrderPlaced) -> object:
+        return (OrderPaid(n) for n in range(2))
+
+    with pytest.raises(AssertionError, match=r"(?s)lazily returned a generator.*remedy +return an event"):
+        given(OrderPlaced(4)).handle(lazily).then(OrderPaid(0), OrderPaid(1))
