@@ -178,7 +178,7 @@ def test_what_cannot_be_given_or_expected_is_refused() -> None:
 
 @pytest.mark.parametrize("events", [(), (OrderShipped(),), (To("shipping-1", OrderShipped()),)])
 def test_events_that_the_consumer_does_not_take_test_nothing_and_are_refused(events: tuple[object, ...]) -> None:
-    with pytest.raises(InvalidRequest, match="charge takes none of|no event is given") as refused:
+    with pytest.raises(InvalidRequest, match=r"charge takes none of|no event is given") as refused:
         given(*events).handle(charge, resources=BANK)
     assert refused.value.remedy == "charge takes OrderPaid, OrderPlaced"
 
