@@ -8,10 +8,13 @@ import anyio
 import anyio.to_thread
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from consumers.creation import ensure_group
+from consumers.dead_letters import retry
 from consumers.start import parse_start
 from consumers.state import Effect, Row
+from consumers.worker import Worker
 from eventstore.envelope import Receipt
 from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
@@ -19,11 +22,15 @@ from projections import ProjectionNotFound, ReadModel, ReadModelBehind, sql
 from projections.checkpoint import BadChange, Part, Step
 from projections.errors import ReadModelUnavailable
 from projections.generations import Generation
+from projections.home import home_of
+from projections.operate import rebuild
 from projections.rows import ADD, EXECUTE, PUT
+from projections.runner import Runner
 from projections.sinks.sql import SqlSink
 from tests.support.logs import fill
 from tests.support.postgres import Postgres
-from tests.support.projected import ByHand, totals
+from tests.support.projected import ByHand, counting, fold, totals, until_caught_up, until_read, until_rows
+from tests.support.running import running
 from tests.support.servers import Server, tries
 from tests.support.stores import open_store
 
@@ -360,6 +367,52 @@ async def test_a_stream_that_leaves_again_with_the_same_row_keeps_it(
         other = ByHand(store, mine.sink, mine.generation)
         await other.take("bob", force=True)
         assert dict((await other.claim()).rows) == {"order-1": Row(21, attempts=1)}
+
+
+# ---- which generation is read ----
+
+
+async def test_a_version_that_fails_is_not_read_before_that_is_dealt_with(server: Server, database: str) -> None:
+    """It had caught up, as dead letters are passed over, and nothing was read any more."""
+    async with open_store(server) as store:
+        for stream in ("order-1", "order-2"):
+            await fill(store, stream, 5)
+        broken = True
+        first = counting(database)
+        second = counting(database, version=2, fails=lambda event: broken and event.stream == "order-1")
+        async with running(store, first):
+            await until_rows(store, first, await fold(store))
+            with capture_logs() as lines:
+                async with running(store, second):
+                    async for _ in tries():
+                        if any(line["event"] == "generation_held_up" for line in lines):
+                            break
+                    assert (await until_read(store, first)).number == 1
+                    broken = False
+                    await retry(store, "projection.counts.2", ["order-1"], who="ada")
+                    await until_read(store, second, 2)
+                    await until_rows(store, second, await fold(store))
+
+
+async def test_a_lower_version_that_comes_late_is_not_read(server: Server, database: str) -> None:
+    """A rebuild of the version before, which went on as the newer one was begun."""
+    async with open_store(server) as store:
+        await fill(store, "order-1", 20)
+        first, second = counting(database), counting(database, version=2, weight=10)
+        async with running(store, first):
+            await until_rows(store, first, await fold(store))
+        async with home_of(store, first.sink) as home:
+            await rebuild(store, home, "counts", who="ada")
+        async with running(store, second):
+            await until_read(store, second, 3)
+        async with running(store, first):
+            await until_caught_up(store, first, 2)
+        async with home_of(store, first.sink) as home:
+            runner = Runner(first, Worker(store, {}, anyio.Event()))
+            known = await home.generations("counts")
+            assert [(each.number, each.state) for each in known] == [(1, "kept"), (2, "building"), (3, "live")]
+            for _ in range(3):
+                assert not await runner._may_be_read(home, known, known[1])
 
 
 def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
