@@ -56,8 +56,12 @@ async def rebuild_named(session: Session, models: "ReadModels", name: str, reaso
         session.note(f"follow it: {follow}   cancel it: eventstore projections drop {name} {number}")
         return
     with stopping_on_signals() as stop, session.progress(f"generation {number} of {name}") as progress:
+        is_told = False
         while (begun := await models.generation(name, number)).state == "building":
             progress.show(begun.done, begun.total)
+            if begun.detached and not begun.lag and not is_told:
+                is_told = True
+                session.note(f"{_failing(begun)}: eventstore dlq list {begun.group}")
             if await _stopped(stop):
                 raise Interrupted(f"the rebuild goes on without this command; follow it: {follow}")
     session.show(await models.show(name), f"generation {number} of {name} is read now, {_made_of(begun)}")
@@ -67,6 +71,12 @@ async def _stopped(stop: Stop) -> bool:
     with anyio.move_on_after(LOOK_SECONDS):
         await stop.wait()
     return stop.requested
+
+
+def _failing(generation: "GenerationShape") -> str:
+    """Why it may not be read, though it has caught up."""
+    streams = "1 stream fails" if generation.detached == 1 else f"{count(generation.detached)} streams fail"
+    return f"{streams} in it, and it is read when they are retried or discarded, unless they fail in the live one too"
 
 
 def _made_of(generation: "GenerationShape") -> str:

@@ -79,11 +79,10 @@ def _print_generation(session: Session, one: "GenerationShape") -> None:
 
 def _note_next(session: Session, found: "ProjectionShape") -> None:
     live = found.live
-    if live is None:
-        return
-    if live.diverged:
+    for each in found.generations:
+        if each.letters:
+            session.note(f"next: eventstore dlq list {each.group}")
+    if live is not None and live.diverged:
         session.note(f"next: eventstore projections rebuild {found.name}")
-    if live.letters:
-        session.note(f"next: eventstore dlq list {live.group}")
-    if not live.workers:
+    if live is not None and not live.workers:
         session.note(f"no worker runs {found.name}: eventstore work --app MODULE, or up for built-in ones")

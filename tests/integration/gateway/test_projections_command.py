@@ -20,6 +20,7 @@ SHOP = """
 from pathlib import Path
 from msgspec import Struct
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+from consumers import Fixed
 from projections import Rows, projection, redis, sql
 
 class OrderPlaced(Struct, frozen=True):
@@ -32,7 +33,7 @@ order_totals = Table(
 )
 orders = Table("orders", MetaData(), Column("stream", Text, primary_key=True), Column("total", BigInteger))
 
-@projection("order-totals", sink=sql(order_totals))
+@projection("order-totals", sink=sql(order_totals), retry=Fixed("50ms", attempts=3))
 def totals(event: OrderPlaced, rows: Rows) -> None:
     if event.total < 0 and not Path("mended").exists():
         raise ValueError("a negative total")
@@ -178,6 +179,25 @@ def test_paused_it_stands_still_and_a_rebuild_goes_on_without_the_command(here: 
     assert ("sun", 1, 9) in rows_of(cli.folder / MODELS)
     assert here.ok("projections", "resume", "order-totals").out.startswith("order-totals goes on, ")
     wait_until(lambda: lag(here, "order-totals") == 0)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_rebuild_in_which_more_fails_than_before_is_read_once_that_is_dealt_with(here: Here, cli: Command) -> None:
+    (cli.folder / "mended").touch()
+    place(here, 8, "fri", -1)
+    wait_until(lambda: ("fri", 1, -1) in rows_of(cli.folder / MODELS))
+    (cli.folder / "mended").unlink()
+    rebuild = cli.start("projections", "rebuild", "order-totals", "--wait")
+    assert rebuild.stderr is not None
+    assert next(line for line in rebuild.stderr if "1 stream fails in it" in line).endswith(
+        "eventstore dlq list projection.order-totals.2\n"
+    )
+    assert states(here, "order-totals") == {1: "live", 2: "building"}
+    wait_until(lambda: here.ok("dlq", "list", "projection.order-totals.2", "--json").items != [], seconds=60)
+    (cli.folder / "mended").touch()
+    here.ok("dlq", "retry", "projection.order-totals.2", "order-8")
+    assert rebuild.communicate(timeout=60)[0].startswith("generation 2 of order-totals is read now, ")
+    assert ("fri", 1, -1) in rows_of(cli.folder / MODELS)
 
 
 @pytest.mark.usefixtures("worker")
