@@ -143,7 +143,7 @@ def _print_moves(session: Session, plan: "ReplayPlan") -> None:
         return
     skipped = [Column("SKIPPED", "right")] if plan.skipped else []
     with session.table(Column("PARTITION", "right"), *numbers, *skipped) as table:
-        for part in plan.partitions:
+        for part in plan.about.partitions:
             sizes = (part.from_, part.to, part.events, *([part.skipped] if skipped else []))
             table.add(part.partition, *map(count, sizes))
 
