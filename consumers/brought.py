@@ -1,14 +1,16 @@
 """What finished events bring with them, effects and returned events, until the commit that makes them finished."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from consumers.deliveries import Delivery
 from consumers.state import Effect, Outgoing
 
 MOST_EVENTS, MOST_BYTES = 8_192, 8 << 20
-"""Events that bring something, and the bytes of what they return. Checked before an event is taken, so what is in hands
-then comes on top."""
+"""Events that bring something, and the bytes of it. Checked before an event is taken, so what is in hands then comes on
+top."""
+EFFECT_BYTES = 200
+"""What an effect takes beside its words."""
 
 
 class Brought(NamedTuple):
@@ -20,7 +22,8 @@ class Brought(NamedTuple):
 
     @property
     def size(self) -> int:
-        return sum(len(each.packed) for each in self.out)
+        returned = sum(len(each.packed) for each in self.out)
+        return returned + sum(EFFECT_BYTES + _bytes_of(each.args) for each in self.effects)
 
 
 class Bringing:
@@ -29,7 +32,7 @@ class Bringing:
 
     def __init__(self) -> None:
         self.is_laden = False
-        self._waiting: list[Brought] = []
+        self._waiting: list[tuple[Brought, int]] = []
         self._bytes = 0
         self._new_events = self._new_bytes = 0
 
@@ -41,8 +44,8 @@ class Bringing:
         return len(self._waiting) >= MOST_EVENTS or self._bytes >= MOST_BYTES
 
     def add(self, brought: Brought) -> None:
-        self._waiting.append(brought)
         size = brought.size
+        self._waiting.append((brought, size))
         self._bytes += size
         self._new_events += 1
         self._new_bytes += size
@@ -53,11 +56,27 @@ class Bringing:
         if not self._waiting:
             return []
         taken: list[Brought] = []
-        kept: list[Brought] = []
-        for each in self._waiting:
-            (taken if is_finished(each.event) else kept).append(each)
+        kept: list[tuple[Brought, int]] = []
+        for each, size in self._waiting:
+            if is_finished(each.event):
+                taken.append(each)
+            else:
+                kept.append((each, size))
         self._waiting = kept
-        self._bytes = sum(each.size for each in kept)
+        self._bytes = sum(size for _, size in kept)
         self._new_events = self._new_bytes = 0
         self.is_laden = False
         return taken
+
+
+def _bytes_of(words: Iterable[object]) -> int:
+    """About. Changes of rows have their values one level down, and objects of JSON deeper."""
+    total = 0
+    for word in words:
+        if isinstance(word, str | bytes):
+            total += len(word)
+        elif isinstance(word, tuple | list):
+            total += _bytes_of(word)
+        elif isinstance(word, dict):
+            total += _bytes_of(word.values())
+    return total

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from threading import Event as ThreadEvent
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.to_thread
@@ -10,12 +11,13 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from consumers.brought import Bringing, Brought
 from consumers.creation import ensure_group
 from consumers.dead_letters import retry
 from consumers.start import parse_start
 from consumers.state import Effect, Row
 from consumers.worker import Worker
-from eventstore.envelope import Receipt
+from eventstore.envelope import Metadata, Receipt, RecordedEvent
 from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
 from projections import ProjectionNotFound, ReadModel, ReadModelBehind, sql
@@ -32,7 +34,7 @@ from tests.support.postgres import Postgres
 from tests.support.projected import ByHand, counting, fold, totals, until_caught_up, until_read, until_rows
 from tests.support.running import running
 from tests.support.servers import Server, tries
-from tests.support.stores import open_store
+from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 PART = Part("counts", 1, 0)
@@ -413,6 +415,30 @@ async def test_a_lower_version_that_comes_late_is_not_read(server: Server, datab
             assert [(each.number, each.state) for each in known] == [(1, "kept"), (2, "building"), (3, "live")]
             for _ in range(3):
                 assert not await runner._may_be_read(home, known, known[1])
+
+
+# ---- memory ----
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [Effect(PUT, "totals", (("name", "page"), ("a", "x" * 20_000)))],
+        [Effect(PUT, "totals", (("name", "page"), ("a", {"lines": ["x" * 20_000]})))],
+        [_added("a", events=1)] * 100,
+    ],
+)
+def test_changes_count_by_their_bytes(changes: list[Effect]) -> None:
+    """Only events counted: 8,192 of them with 20 rows of 2 kB each took 330 MB."""
+    bringing = Bringing()
+    event = RecordedEvent(UUID(int=1), "order-1", 1, 0, 1, 1, 0, "noted", 1, Noted(1), Metadata())
+    for _ in range(600):
+        bringing.add(Brought(event, (), tuple(changes)))
+    assert bringing.is_laden
+    assert bringing.is_much
+    assert len(bringing.taken_along(lambda _: True)) == 600
+    assert not bringing.is_laden
+    assert not bringing.is_much
 
 
 def _table(name: str, *more: sa.Column[Any]) -> sa.Table:
