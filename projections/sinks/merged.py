@@ -7,6 +7,7 @@ else wait for each other. What may be about many rows keeps its place between th
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,13 +47,19 @@ def _key(change: Effect, tables: Mapping[str, sa.Table]) -> tuple[Any, ...] | No
     """The primary key of the only row that a change is about; None if there may be more."""
     if change.command not in (PUT, ADD, REMOVE):
         return None
-    primary = [column.name for column in tables[change.key].primary_key]
     columns, values = change.args
-    names = columns[0] if change.command == ADD else columns
-    given = dict(zip(names, values, strict=False))
-    if change.command == REMOVE and set(given) != set(primary):
+    places = _places(tables[change.key], change.command, columns)
+    return None if places is None else tuple([values[place] for place in places])
+
+
+@lru_cache(maxsize=4_096)
+def _places(table: sa.Table, command: str, columns: Any) -> tuple[int, ...] | None:
+    """Where the primary key is among the values of such a change; None if it is about rows by other columns."""
+    primary = [column.name for column in table.primary_key]
+    names = columns[0] if command == ADD else columns
+    if command == REMOVE and set(names) != set(primary):
         return None
-    return tuple(given[name] for name in primary)
+    return tuple(names.index(name) for name in primary)
 
 
 def _joined(before: Effect, after: Effect) -> Effect | None:
@@ -62,5 +69,5 @@ def _joined(before: Effect, after: Effect) -> Effect | None:
     if after.command != ADD:
         return after
     keys = len(after.args[0][0])
-    sums = (one + other for one, other in zip(before.args[1][keys:], after.args[1][keys:], strict=True))
+    sums = [one + other for one, other in zip(before.args[1][keys:], after.args[1][keys:], strict=True)]
     return Effect(ADD, after.key, (after.args[0], (*after.args[1][:keys], *sums)))
