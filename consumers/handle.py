@@ -69,6 +69,8 @@ class Plan(Struct, frozen=True):
     is_plain: bool
     """It is async, takes no Context, is called also for replays, and no middleware wants to know."""
     takes_envelope: bool
+    collects: str | None
+    """It is as plain but for the Context that it takes, by a parameter of this name."""
     timeout_seconds: float
     late: str
     is_muted: bool
@@ -76,10 +78,12 @@ class Plan(Struct, frozen=True):
 
 
 class Made(NamedTuple):
-    """The first call of a plain handler, under the deadline of the worker's slot: what it returned or raised."""
+    """The first call of a plain handler, or of one that collects, under the deadline of the worker's slot: what it
+    returned or raised, and the Context that it had."""
 
     returned: object = None
     raised: BaseException | None = None
+    ctx: Context | None = None
 
     def result(self) -> object:
         """What it returned. Raises what it raised."""
@@ -149,7 +153,8 @@ class Handling:
             calls += 1
             try:
                 if not plan.is_plain:
-                    return await self._attempt(slot, plan, event, attempts + calls, replaying, term, job)
+                    first, made = made, None
+                    return await self._attempt(slot, plan, event, attempts + calls, replaying, term, job, first)
                 # Written out once more: another await, and a Context, would cost as much as all the rest.
                 first, made = made, None
                 if first is None:
@@ -192,9 +197,28 @@ class Handling:
             return NOTHING
         return await self._attempt(slot, plan, event, number, replaying, term, job)
 
+    def first_context(self, event: RecordedEvent, replaying: bool, deadline: float, term: int) -> Context:
+        """Of the first call for an event that has not failed."""
+        prefix = self._prefixes[event.partition]
+        return self._context(event, self.consumer.name, 1, replaying, deadline, term, prefix)
+
     async def _attempt(
-        self, slot: Slot, plan: Plan, event: RecordedEvent, number: int, replaying: bool, term: int, job: str
+        self,
+        slot: Slot,
+        plan: Plan,
+        event: RecordedEvent,
+        number: int,
+        replaying: bool,
+        term: int,
+        job: str,
+        made: Made | None = None,
     ) -> Succeeded:
+        if made is not None:  # without hooks
+            try:
+                return self._succeeded(slot, plan, event, made.result(), made.ctx, replaying, job)
+            except BaseException as raised:  # noqa: BLE001 - raised again, as what it means
+                error = slot.settle(raised, plan.late)
+                raise error from error.__cause__
         prefix = self._prefixes[event.partition]
         ctx = self._context(event, self.consumer.name, number, replaying, NEVER, term, prefix)
         await self._tell(slot, self._hooks.start, event, ctx)
@@ -274,12 +298,14 @@ class Handling:
 
 
 def _plan(handler: Handler, resources: dict[str, Any], *, has_hooks: bool) -> Plan:
+    is_bare = handler.is_async and not has_hooks and handler.on_replay != "skip"
     return Plan(
         handler,
         handler.name,
         partial(handler.function, **resources) if resources else handler.function,
-        handler.is_async and handler.context is None and not has_hooks and handler.on_replay != "skip",
+        is_bare and handler.context is None,
         handler.takes_envelope,
+        handler.context if is_bare else None,
         handler.timeout_seconds,
         f"{handler.name} took longer than {format_duration(handler.timeout_seconds)}",
         handler.on_replay == "skip",

@@ -14,8 +14,9 @@ from consumers.owned import Owned
 
 def in_order(owned: Owned, until: float, hurried: Sized) -> Iterator[Delivery]:
     """What may be handled next, until a time by the clock of leases, or until some partition is hurried. Whoever asks
-    for the next event says that the one before has succeeded and brought nothing. If the next is not asked for, the
-    last remains in hands, as if it had been taken by `take`. It may end though there is more: `take` tells."""
+    for the next event says that the one before has succeeded; what it brought was told by `Owned.brings`. If the next
+    is not asked for, the last remains in hands, as if it had been taken by `take`. It may end though there is more:
+    `take` tells."""
     if owned.holds_replays_back:
         return
     holder, lease, first_failed_us = owned.holder, owned.lease, owned.first_failed_us

@@ -15,6 +15,7 @@ from contextlib import suppress
 import anyio
 import structlog
 
+from consumers.brought import Brought
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import CommitRefused, EventStoreError, Stale, Unavailable
 from consumers.failure import Failure
@@ -208,6 +209,12 @@ class Owned:
             self.tell()
             if out or effects:
                 self._awaited.set()
+
+    def brings(self, event: Delivery, effects: tuple[Effect, ...]) -> None:
+        """Before one of the events that are handled in order has succeeded: what it brings."""
+        if self.lost is None:
+            self.holder.bringing.add(Brought(event, (), effects))
+            self._awaited.set()
 
     def _server_ms(self) -> int:
         return self.lease.server_ms

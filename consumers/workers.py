@@ -28,6 +28,8 @@ from consumers.slots import NEVER, Interrupted, Slot
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from consumers.context import Context
+
 SLOW_SECONDS = 0.1
 """A handler that has kept its stream in the main pass for so long lets the others go on without it, if any wait."""
 CHANCE_SECONDS = 0.05
@@ -200,18 +202,27 @@ class Workers:
         hands.owned = owned
         for event in in_order(owned, until, self._hurried):
             plan = plans.get(event.type, every)
-            if plan is None or not plan.is_plain or isinstance(event, Undecodable):
+            if plan is None or not (plan.is_plain or plan.collects) or isinstance(event, Undecodable):
                 return event
             hands.event, hands.began_at = event, monotonic()
-            slot.deadline = hands.began_at + plan.timeout_seconds
+            slot.deadline = deadline = hands.began_at + plan.timeout_seconds
+            ctx: Context | None = None
             try:
-                returned = await plan.call(event if plan.takes_envelope else event.data)
+                if plan.collects:
+                    replaying, term = owned.holder.is_replay(event), owned.lease.token.term
+                    ctx = self._handling.first_context(event, replaying, deadline, term)
+                    given = {plan.collects: ctx}
+                    returned = await plan.call(event if plan.takes_envelope else event.data, **given)
+                else:
+                    returned = await plan.call(event if plan.takes_envelope else event.data)
             except BaseException as raised:  # noqa: BLE001 - who handles the rest of it judges
-                hands.made = Made(raised=raised)
+                hands.made = Made(raised=raised, ctx=ctx)
                 return event
-            if returned is not None or slot.disturbed or breaker.failures or refused:
-                hands.made = Made(returned)
+            if returned is not None or slot.disturbed or breaker.failures or refused or (ctx and ctx.replaying):
+                hands.made = Made(returned, ctx=ctx)
                 return event
+            if ctx is not None and (effects := ctx.collected()):
+                owned.brings(event, effects)
             slot.deadline = NEVER
             breaker.succeeded_at = hands.began_at
         hands.owned = hands.event = None
