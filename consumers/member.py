@@ -15,7 +15,6 @@ refused) is dropped at once, with all that is known of it, and may be taken agai
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +23,7 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.assignment import assign
+from consumers.claimed import claimed, let_go
 from consumers.company import Company
 from consumers.deliveries import Deliveries, Delivery
 from consumers.errors import EventStoreError, Unavailable
@@ -31,18 +31,16 @@ from consumers.failure import Failure, cause_of
 from consumers.holder import Holder
 from consumers.keys import GroupKeys, group_keys
 from consumers.lease import RENEWALS, Lease, Renewals, now
-from consumers.lease_calls import Held, acquire, release
 from consumers.listen import Listener
 from consumers.losses import Losses
 from consumers.membership import Member as MemberInfo
-from consumers.owned import GIVEN_BACK, LAST_COMMIT_SECONDS, Owned
+from consumers.owned import GIVEN_BACK, Owned
 from consumers.owners import owners_of
 from consumers.pace import Pace
 from consumers.parked import OnParked, ParkedLines
 from consumers.rate import per_second
 from consumers.scope import Scope
-from consumers.state import Stored, Token
-from consumers.truth import IN_REDIS, TakeAnew, Truth
+from consumers.truth import IN_REDIS, Truth
 from consumers.workers import Workers
 from eventstore.log import Log
 from infrastructure.tasks import together
@@ -53,8 +51,6 @@ if TYPE_CHECKING:
     from consumers.consumer import Consumer
 
 LOOK_SECONDS = 1.0
-CLAIMS = 5
-"""Of one partition in one look, while what is kept elsewhere asks for a higher term, or Redis is made to follow it."""
 SOON_SECONDS = 0.2
 """While a partition that should be ours is still another's."""
 TICK_SECONDS = 0.05
@@ -220,7 +216,7 @@ class Member:
 
     async def _take(self, keys: GroupKeys) -> bool:
         asked_at = now()
-        taken = await self._acquired(keys)
+        taken = await claimed(self._log, keys, self._info.id, self._renewals.lease_seconds, self._truth)
         if taken is None:
             return False
         answer, token = taken
@@ -248,21 +244,6 @@ class Member:
         self._tasks.start_soon(self._live, owned)
         self._on_out(keys.partition)  # what a holder before may have left
         return True
-
-    async def _acquired(self, keys: GroupKeys) -> tuple[Stored, Token] | None:
-        """The lease with what is true under it, unless somebody else has it. Raises Unavailable."""
-        lease_ms, above = round(self._renewals.lease_seconds * 1_000), 0
-        for _ in range(CLAIMS):
-            answer = await acquire(self._log, keys, self._info.id, lease_ms, above=above)
-            if isinstance(answer, Held):
-                return None
-            token = answer.token(self._info.id)
-            try:
-                return await self._truth.claim(self._log, keys, token, answer), token
-            except TakeAnew as error:
-                above = error.term
-        await release(self._log, keys, token)  # what is kept elsewhere is gone, or somebody else is at it
-        return None
 
     def _tell_parked(self, event: Delivery, failure: Failure, attempts: int) -> None:
         self._parked.tell(event, failure, attempts)
@@ -307,7 +288,7 @@ class Member:
                 tasks.cancel_scope.cancel()
 
     async def _give_up(self, owned: Owned, error: BaseException) -> None:
-        """Nobody mends this by waiting: the member ends by it, and whoever comes next need not wait for the lease."""
+        """Nobody mends this by waiting: the member ends by it."""
         if not self._is_broken:
             self._is_broken = True
             logger.error(
@@ -317,8 +298,7 @@ class Member:
                 error=f"{type(error).__name__}: {error}",
                 remedy=error.remedy if isinstance(error, EventStoreError) else None,
             )
-        with suppress(EventStoreError), anyio.move_on_after(LAST_COMMIT_SECONDS):  # it ends by itself
-            await release(self._log, owned.keys, owned.lease.token)
+        await let_go(self._log, owned.keys, owned.lease.token)
 
     def _forget(self, owned: Owned) -> None:
         if owned.lost is not None and owned.lost != GIVEN_BACK:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from threading import Event as ThreadEvent
 from typing import Any
 
@@ -11,17 +11,22 @@ import anyio.to_thread
 import pytest
 import sqlalchemy as sa
 
+from consumers.claimed import claimed
 from consumers.commit_call import commit
 from consumers.creation import ensure_group
 from consumers.errors import CommitRefused, Stale
+from consumers.keys import GroupKeys
 from consumers.start import parse_start
-from consumers.state import Commit, Effect, Row, RowState
+from consumers.state import Commit, Committed, Effect, Row, RowState, Stored, Token
 from consumers.truth import TakeAnew
 from eventstore import EventStore
+from eventstore.log import Log
 from projections.checkpoint import Part
+from projections.errors import ReadModelUnavailable
 from projections.generations import Generation
 from projections.rows import ADD, EXECUTE
 from projections.sinks.sql import SqlSink
+from projections.truth import InSink
 from tests.support.logs import fill
 from tests.support.projected import ByHand, totals
 from tests.support.running import control
@@ -160,6 +165,42 @@ async def test_a_higher_term_in_the_sink_asks_for_one_above(
     await mine.claim()
     await mine.commit(mine.call(5))
     assert mine.count() == 1
+
+
+async def test_a_lease_without_its_truth_is_given_back(
+    store: EventStore, sink: SqlSink, generation: Generation
+) -> None:
+    """Whoever comes next need not wait for its end: the sink is away, claimed by others, or does not answer."""
+    keys = ByHand(store, sink, generation).keys
+    for truth, error in ((_Failing(ReadModelUnavailable("away")), ReadModelUnavailable), (_Failing(TakeAnew()), None)):
+        with nullcontext() if error is None else pytest.raises(error):
+            assert await claimed(store.log, keys, "ann", 60, truth) is None
+        assert (await control(store, generation.group, 0))["owner"] == ""
+    with anyio.CancelScope() as scope:
+        await claimed(store.log, keys, "ann", 60, _Failing(None, scope))
+    assert scope.cancelled_caught
+    assert (await control(store, generation.group, 0))["owner"] == ""
+    found = await claimed(store.log, keys, "bob", 60, InSink(store, sink, generation))
+    assert found is not None
+    assert (await control(store, generation.group, 0))["owner"] == "bob"
+
+
+class _Failing:
+    """A truth that cannot be had."""
+
+    def __init__(self, error: Exception | None, scope: anyio.CancelScope | None = None) -> None:
+        self._error, self._scope = error, scope
+
+    async def claim(self, log: Log, keys: GroupKeys, token: Token, stored: Stored) -> Stored:
+        if self._error is not None:
+            raise self._error
+        assert self._scope is not None
+        self._scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        return stored
+
+    async def commit(self, log: Log, keys: GroupKeys, call: Commit) -> Committed:
+        raise AssertionError("nothing was claimed")
 
 
 async def test_the_same_commit_again_counts_once(store: EventStore, sink: SqlSink, generation: Generation) -> None:

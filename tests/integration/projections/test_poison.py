@@ -13,12 +13,12 @@ from consumers.errors import GroupNotFound, OrderUnanswered
 from consumers.groups import describe_group
 from consumers.retry import Immediate, Park
 from eventstore import EventStore, RecordedEvent
-from projections import Projection, Rows, projection, sql
+from projections import Projection, ReadModel, ReadModelBehind, Rows, projection, sql
 from projections.home import home_of
 from projections.operate import GenerationShape, describe_projection, resume
 from tests.support.letters import audited, listed, until_listed
 from tests.support.logs import fill
-from tests.support.projected import counting, fold, until_caught_up, until_rows
+from tests.support.projected import counting, fold, rows_of, until_caught_up, until_rows
 from tests.support.running import running
 from tests.support.servers import Server, tries
 from tests.support.stores import Noted, open_store
@@ -88,6 +88,24 @@ async def test_without_a_worker_a_retry_has_no_answer_and_changes_nothing(store:
         assert letter.attempts == 1
         tasks.start_soon(partial(retry, store, GROUP, ["order-1"], who="ada"))  # which waits for the worker
         await until_rows(store, count, await fold(store))
+
+
+async def test_a_query_waits_for_a_stream_that_is_held_up(store: EventStore, database: str) -> None:
+    poison = Mendable()
+    count = counting(database, fails=poison)
+    await fill(store, "order-1", 3)
+    async with running(store, count):
+        await until_listed(store, 1, GROUP)
+        behind = await store.append("order-1", [Noted(9)])
+        beside = await store.append("order-2", [Noted(9)])
+        async with ReadModel.open(store, count) as model:
+            await model.wait(beside)
+            with pytest.raises(ReadModelBehind):
+                await model.wait(behind, timeout="300ms")
+            poison.is_broken = False
+            await retry(store, GROUP, ["order-1"], who="ada")
+            await model.wait(behind)
+            assert await rows_of(model) == await fold(store)
 
 
 async def test_an_event_is_tried_as_often_as_it_may(store: EventStore, database: str) -> None:
