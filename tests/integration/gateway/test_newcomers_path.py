@@ -110,7 +110,7 @@ def test_the_read_model_of_the_readme(here: Command) -> None:
     here.ok(*publish)
     up = here.start("up", "--app", "totals")
     wait_for_line(up, "working for projection order-totals")
-    wait_until(lambda: "order-totals" in here.ok("projections").out)
+    wait_until(lambda: re.search(r"^order-totals +live ", here.ok("projections").out, re.MULTILINE) is not None)
     for words in others:
         here.ok(*words)
     assert interrupt(up)[0] == 0
