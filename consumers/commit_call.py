@@ -1,9 +1,11 @@
 """The commit of a group in one partition, as a call of commit.lua."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from consumers.errors import CommitRefused
+from consumers.joined import joined
 from consumers.keys import GroupKeys
 from consumers.mirror import remake_group
 from consumers.orders import open_orders
@@ -19,35 +21,45 @@ _rewind = lua.load("consumers", "rewind")
 
 async def commit(log: Log, keys: GroupKeys, call: Commit) -> Committed:
     """Writes all of `call` or nothing, as durably as the log promises; the same call again changes nothing and is
-    answered alike. Sent once.
+    answered alike. Sent once; once more if it was refused.
 
     Raises Stale: the lease is lost. CommitRefused: what a handler brought cannot be carried out, nothing was written.
     Unavailable: if it `maybe_ran`, only the very same call may follow, or the lease must be dropped; it was refused for
     want of memory (reason out-of-memory) only if it brings effects or returned events. LogDamaged.
     """
-    effect_keys = list(dict.fromkeys(effect.key for effect in call.effects))
+    effects = joined(call.effects)
+    if len(effects) < len(call.effects):
+        with suppress(CommitRefused):  # nothing was written: one by one it is seen which of them is refused
+            return await _commit_with(log, keys, call, effects)
+    return await _commit_with(log, keys, call, call.effects)
+
+
+async def _commit_with(log: Log, keys: GroupKeys, call: Commit, effects: Sequence[Effect]) -> Committed:
+    effect_keys = list(dict.fromkeys(effect.key for effect in effects))
     indexes = [log.keys.index(keys.partition, stream) for stream in call.rows]
     fixed = [keys.head, keys.log, keys.control, keys.detached, keys.due, keys.orders, keys.errors, keys.out]
     places = {key: i for i, key in enumerate(effect_keys, len(fixed) + len(indexes) + 1)}
     args: list[Argument] = [keys.group, *words_of(call.token), call.number, entry_id(call.offset)]
-    args += [len(call.rows), len(call.taken), len(call.out), len(call.effects)]
+    args += [len(call.rows), len(call.taken), len(call.out), len(effects)]
     for stream, row in call.rows.items():
         args += (stream, row.pack(), call.failures.get(stream, b""))
     for order_id, carried_out in call.taken.items():
         args += (order_id, int(carried_out))
     for event in call.out:
         args += _words_of_event(event)
-    for effect in call.effects:
+    for effect in effects:
         args += (places[effect.key], *_words_of_effect(effect))
-    return await _answer(log, keys, call, await write(log, _commit, [*fixed, *indexes, *effect_keys], args))
+    return await _answer(log, keys, call, effects, await write(log, _commit, [*fixed, *indexes, *effect_keys], args))
 
 
-async def _answer(log: Log, keys: GroupKeys, call: Commit, reply: Sequence[Reply]) -> Committed:
+async def _answer(
+    log: Log, keys: GroupKeys, call: Commit, effects: Sequence[Effect], reply: Sequence[Reply]
+) -> Committed:
     match reply:
         case [b"stale", why]:
             raise stale(keys, why)
         case [b"effect" | b"event", index, why]:
-            _raise_refused(call, reply[0], index, why.decode())
+            _raise_refused(call, effects, reply[0], index, why.decode())
     _, fin, paused, now_ms, head, largest, missing, gone, orders = reply
     if missing:
         await remake_group(log, keys)
@@ -62,9 +74,9 @@ async def _answer(log: Log, keys: GroupKeys, call: Commit, reply: Sequence[Reply
     )
 
 
-def _raise_refused(call: Commit, what: bytes, index: int, why: str) -> NoReturn:
+def _raise_refused(call: Commit, effects: Sequence[Effect], what: bytes, index: int, why: str) -> NoReturn:
     if what == b"effect":
-        effect = call.effects[index]
+        effect = effects[index]
         raise CommitRefused("effect", index, why, f"{effect.command} {effect.key}")
     raise CommitRefused("event", index, why, f"the event returned for {call.out[index].stream}")
 

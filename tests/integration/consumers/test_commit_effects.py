@@ -137,6 +137,18 @@ async def test_within_one_commit_a_wrong_type_is_seen_too(server: Server, holdin
     assert everything(server) == before
 
 
+async def test_what_is_joined_is_refused_for_the_one_that_is_too_much(server: Server, holding: Holding) -> None:
+    await holding.commit(1, effects=(effect(holding, "HINCRBY", "a", 4 * 10**18),))
+    before = everything(server)
+    adds = [effect(holding, "HINCRBY", field, 2 * 10**18) for field in ("a", "b", "a", "b", "a")]
+    with pytest.raises(CommitRefused) as refused:
+        await holding.commit(2, effects=tuple(adds))
+    assert (refused.value.what, refused.value.index) == ("effect", 4)
+    assert everything(server) == before
+    await holding.commit(2, effects=tuple(adds[:4]))
+    assert fields_of(server, holding.effect_key("k")) == {"a": f"{8 * 10**18}", "b": f"{4 * 10**18}"}
+
+
 async def test_effects_touch_no_key_but_those_of_handlers(server: Server, holding: Holding) -> None:
     before = everything(server)
     for key in (holding.keys.head, holding.keys.log, holding.keys.control):
