@@ -5,7 +5,6 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from consumers.state import Effect
 from projections.checkpoint import BadChange
@@ -21,7 +20,7 @@ class Changes:
 
     def __init__(self, tables: Mapping[str, sa.Table], dialect: str) -> None:
         self._tables = tables
-        self._insert: Callable[[sa.Table], Any] = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._insert: Callable[[sa.Table], Any] = _insert_of(dialect)
         self._known: dict[_Shape, tuple[sa.Executable, tuple[str, ...]]] = {}
 
     def run(self, connection: sa.Connection, changes: Sequence[Effect]) -> None:
@@ -90,6 +89,17 @@ class Changes:
             *_keys(key_names),
             *_values(values),
         )
+
+
+def _insert_of(dialect: str) -> Callable[[sa.Table], Any]:
+    """A dialect takes all its drivers along, so the one that is not needed is not loaded."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert
 
 
 def _shape(change: Effect) -> _Shape:
