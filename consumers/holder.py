@@ -58,6 +58,8 @@ class Holder:
         bound: int | None = None,
         scope: Scope | None = None,
         kept_in_all: int = KEPT_IN_ALL,
+        *,
+        tells_gone: bool = False,
     ) -> None:
         self.token = token
         self.offset = stored.offset
@@ -91,6 +93,8 @@ class Holder:
         """Streams that have re-attached in the table, but whose lane goes on: the main pass, which has read beyond the
         offset, lacks events of them. Each commit has their rows, for it may move the offset beyond their next."""
         self._turn_of_detached = True
+        self._tells_gone, self._has_gone = tells_gone, False
+        """Whether a commit follows on one by which a stream has re-attached, for whoever keeps rows elsewhere."""
 
     # ---- reading and choosing ----
 
@@ -309,8 +313,9 @@ class Holder:
         changed = self._detached.changed
         streams = {*changed, *self._candidates(offset)}
         brought = self.bringing.taken_along(lambda event: event.stream in self._rows or event.position <= offset)
-        if offset == self.offset[1] and not (streams or self._taken or brought):
+        if offset == self.offset[1] and not (streams or self._taken or brought or self._has_gone):
             return None
+        self._has_gone = False
         streams |= self._absent
         rows = {stream: self._rows[stream].row for stream in streams}
         failures = {stream: self._failures.pop(stream) for stream in changed & self._failures.keys()}
@@ -364,6 +369,7 @@ class Holder:
                 self._detached.changed.add(stream)
             elif self._detached.fits(stream, call.offset[1], self.cursor):
                 self._reattach(stream)
+                self._has_gone = self._tells_gone
             else:
                 self._absent.add(stream)
 

@@ -227,7 +227,7 @@ class Member:
         owned = Owned(
             self._log,
             keys,
-            Holder(answer, token, wanted, scope=scope),
+            Holder(answer, token, wanted, scope=scope, tells_gone=self._truth is not IN_REDIS),
             lease,
             self._deliveries,
             epochs=answer.epochs,

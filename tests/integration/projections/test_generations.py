@@ -11,12 +11,14 @@ from consumers.creation import ensure_group
 from consumers.errors import GroupNotFound
 from consumers.groups import describe_group
 from consumers.start import parse_start
+from consumers.worker import Worker
 from eventstore import EventStore
 from eventstore.jobs import WrongState
 from projections import ProjectionNotFound, ReadModel, ReadModelBehind
 from projections.generations import Generation
 from projections.home import home_of
 from projections.operate import drop, list_projections, rebuild, rollback
+from projections.runner import Runner
 from projections.sinks.sql import SqlSink
 from tests.support.letters import audited
 from tests.support.logs import fill
@@ -98,6 +100,39 @@ async def test_a_query_waits_for_the_generation_that_it_reads(store: EventStore,
         rows = await model.query(sa.select(totals), wait_for=receipt, timeout="100ms")
         assert [row["events"] for row in rows] == [2]
     sink.close()
+
+
+async def test_a_generation_that_has_not_caught_up_is_not_read(store: EventStore, database: str) -> None:
+    """However often one looks; and not at the first look that finds it where the log is, which may have gone on."""
+    count = counting(database)
+    async with running(store, count):
+        receipt = await fill(store, "order-1", 20)
+        await until_rows(store, count, await fold(store))
+    async with home_of(store, count.sink) as home:
+        begun = await rebuild(store, home, "counts", who="ada")
+        await home.prepare(begun)
+        await ensure_group(store.log, begun.group, parse_start("earliest"))
+        runner = Runner(count, Worker(store, {}, anyio.Event()))
+        known = await home.generations("counts")
+        filling = [await _filling(store, SqlSink(database, (totals, streams)), begun, p) for p in range(4)]
+        heads = [position for _, position in (await store.heads()).places]
+        for each, head in zip(filling, heads, strict=True):
+            if each.keys.partition != receipt.partition and head:
+                await each.commit(each.call(head))
+        for _ in range(3):
+            assert not await runner._may_be_read(home, known, begun)
+        last = filling[receipt.partition]
+        await last.commit(last.call(heads[receipt.partition]))
+        assert await runner._may_be_read(home, known, begun)
+        for each in filling:
+            each.sink.close()
+
+
+async def _filling(store: EventStore, sink: SqlSink, generation: Generation, partition: int) -> ByHand:
+    filling = ByHand(store, sink, generation, partition)
+    await filling.take("ann")
+    await filling.claim()
+    return filling
 
 
 async def test_a_new_version_is_built_beside_and_can_be_taken_back(store: EventStore, database: str) -> None:
