@@ -1,7 +1,7 @@
 """What finished events bring with them, effects and returned events, until the commit that makes them finished."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consumers.deliveries import Delivery
 from consumers.state import Effect, Outgoing
@@ -22,8 +22,12 @@ class Brought(NamedTuple):
 
     @property
     def size(self) -> int:
-        returned = sum(len(each.packed) for each in self.out)
-        return returned + sum(EFFECT_BYTES + _bytes_of(each.args) for each in self.effects)
+        total = EFFECT_BYTES * len(self.effects)
+        for returned in self.out:
+            total += len(returned.packed)
+        for effect in self.effects:
+            total += _bytes_of(effect.args)
+        return total
 
 
 class Bringing:
@@ -69,11 +73,18 @@ class Bringing:
         return taken
 
 
-def _bytes_of(words: Iterable[object]) -> int:
+def _bytes_of(words: Iterable[Any]) -> int:
     """About. Changes of rows have their values one level down, and objects of JSON deeper."""
     total = 0
     for word in words:
-        if isinstance(word, str | bytes):
+        kind = type(word)  # most are of these three, and it is asked for each event
+        if kind is int:
+            continue
+        if kind is str:
+            total += len(word)
+        elif kind is tuple:
+            total += _bytes_of(word)
+        elif isinstance(word, str | bytes):
             total += len(word)
         elif isinstance(word, tuple | list):
             total += _bytes_of(word)
