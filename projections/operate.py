@@ -20,6 +20,8 @@ from projections.generations import Generation
 from projections.home import Home
 
 LEAVE_SECONDS, LOOK_SECONDS = 15.0, 0.2
+BEHIND_AT_MOST = 1_000
+"""Events, for a generation to be read again: both are filled at once, and neither is always ahead."""
 logger = structlog.get_logger("projections")
 
 
@@ -79,16 +81,35 @@ async def rebuild(store: EventStore, home: Home, name: str, *, who: str, why: st
 
 
 async def rollback(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> Generation:
-    """Has the generation read that was read before, if it was kept. Raises WrongState, ProjectionNotFound,
-    ReadModelUnavailable."""
+    """Has the generation read that was read before, if it was kept, and has come as far as the one that is read now.
+    Raises WrongState, ProjectionNotFound, ReadModelUnavailable."""
     known = await _known(home, name)
     live = _live(name, known)
     kept = [each for each in known if each.state == "kept" and each.number != live.number]
     if not kept:
         raise WrongState(f"{name} has no generation to go back to", field="projection", facts={"projection": name})
+    await _must_be_as_good(home, live, kept[-1])
     await home.switch(name, kept[-1].number)
     await _record(store, who, "projection-rollback", why, name, kept[-1].number)
     return kept[-1]
+
+
+async def _must_be_as_good(home: Home, live: Generation, kept: Generation) -> None:
+    """Or readers would be shown less than they have seen, and nobody would tell them."""
+    facts = {"projection": kept.projection, "generation": kept.number}
+    if kept.diverged:
+        why = f"generation {kept.number} of {kept.projection} has events that the log has lost"
+        remedy = f"eventstore projections rebuild {kept.projection}"
+        raise WrongState(why, field="projection", remedy=remedy, facts=facts)
+    ours, theirs = await home.reached(live), await home.reached(kept)
+    behind = sum(max(ours[p][0] - theirs.get(p, (0, 0))[0], 0) for p in ours)
+    if behind > BEHIND_AT_MOST:
+        raise WrongState(
+            f"generation {kept.number} of {kept.projection} is {behind:,} events behind the one that is read",
+            field="projection",
+            remedy=f"run workers of version {kept.version} until it has caught up, then roll back",
+            facts=facts,
+        )
 
 
 async def drop(store: EventStore, home: Home, name: str, number: int, *, who: str, why: str | None = None) -> None:

@@ -53,6 +53,7 @@ class Rows(Context):
         """Changes columns of all rows whose columns are as in `key`; of none, if there is none."""
         names, changed = tuple(key), tuple(values)
         _must_be_columns(table, names)
+        _must_be_known(table, key)
         _must_be_columns(table, changed)
         self._changes.append(Effect(CHANGE, table.name, ((names, changed), (*key.values(), *values.values()))))
 
@@ -60,6 +61,7 @@ class Rows(Context):
         """Removes all rows whose columns are as given."""
         columns = tuple(key)
         _must_be_columns(table, columns)
+        _must_be_known(table, key)
         self._changes.append(Effect(REMOVE, table.name, (columns, tuple(key.values()))))
 
     def execute(self, statement: "Executable", parameters: Mapping[str, Any] | None = None) -> None:
@@ -106,4 +108,15 @@ def _must_be_columns(table: "Table", names: tuple[str, ...]) -> None:
         if name not in table.columns:
             raise InvalidRequest(
                 f"table {table.name} has no column {name}", field=name, remedy=", ".join(table.columns.keys())
+            )
+
+
+def _must_be_known(table: "Table", key: Mapping[str, Any]) -> None:
+    """In SQL nothing equals NULL: a change of such rows would be one of none."""
+    for name, value in key.items():
+        if value is None:
+            raise InvalidRequest(
+                f"the rows of {table.name} that are meant have None as {name}",
+                field=name,
+                remedy="rows.execute(update(t).where(t.c.column.is_(None))), with t = rows.table(...)",
             )

@@ -17,7 +17,7 @@ from eventstore.jobs import WrongState
 from projections import ProjectionNotFound, ReadModel, ReadModelBehind
 from projections.generations import Generation
 from projections.home import home_of
-from projections.operate import drop, list_projections, rebuild, rollback
+from projections.operate import BEHIND_AT_MOST, drop, list_projections, rebuild, rollback
 from projections.runner import Runner
 from projections.sinks.sql import SqlSink
 from tests.support.letters import audited
@@ -160,6 +160,26 @@ async def test_a_new_version_is_built_beside_and_can_be_taken_back(store: EventS
                 await describe_group(store, "projection.counts.2")
     assert not await anyio.to_thread.run_sync(_has_table, database, "totals__2")
     assert await anyio.to_thread.run_sync(_has_table, database, "totals__1")
+
+
+async def test_nothing_goes_back_to_what_has_seen_less(store: EventStore, database: str) -> None:
+    first, second = counting(database), counting(database, weight=10, version=2)
+    await fill(store, "order-1", 50)
+    async with running(store, first):
+        await until_rows(store, first, await fold(store))
+    async with running(store, second):  # nobody fills the first one any more
+        await until_read(store, second, 2)
+        await fill(store, "order-1", BEHIND_AT_MOST + 1)
+        await until_rows(store, second, await fold(store, weight=10))
+        async with home_of(store, second.sink) as home:
+            with pytest.raises(WrongState, match="events behind the one that is read") as behind:
+                await rollback(store, home, "counts", who="ada")
+            assert "workers of version 1" in str(behind.value.remedy)
+            sink = SqlSink(database, ())
+            await anyio.to_thread.run_sync(sink.mark_diverged, "counts", 1)
+            sink.close()
+            with pytest.raises(WrongState, match="the log has lost"):
+                await rollback(store, home, "counts", who="ada")
 
 
 async def test_a_worker_of_an_older_version_fills_its_own_and_begins_none(store: EventStore, database: str) -> None:

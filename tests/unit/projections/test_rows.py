@@ -66,6 +66,19 @@ def test_one_adds_to_a_row_by_its_primary_key_alone(rows: Rows) -> None:
     assert raised.value.field == "size"
 
 
+def test_rows_are_not_found_by_none_which_equals_nothing_in_sql(rows: Rows) -> None:
+    asks: list[Ask] = [
+        lambda: rows.remove(table, folder="a", size=None),
+        lambda: rows.change(table, {"folder": "a", "size": None}, size=1),
+    ]
+    for ask in asks:
+        with pytest.raises(InvalidRequest, match="have None as size") as raised:
+            ask()
+        assert raised.value.field == "size"
+        assert "is_(None)" in str(raised.value.remedy)
+    rows.change(table, {"folder": "a"}, size=None)
+
+
 def test_changes_are_collected_in_their_order_with_those_of_redis_first(rows: Rows) -> None:
     rows.put(table, folder="a", name="b", size=1)
     rows.remove(table, folder="a")
