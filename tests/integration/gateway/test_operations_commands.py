@@ -132,7 +132,7 @@ def test_up_holds_the_server_that_others_use(embedded: Command) -> None:
     embedded.ok("publish", "order-42", "T")
     assert [h["epochs"] for h in embedded.ok("--json", "log").json["heads"]] == [h["epochs"] for h in first["heads"]]
     code, out, err = interrupt(up)
-    assert (code, out, err) == (0, "", "stopping\n")
+    assert (code, out, err) == (0, "", "stopping: running handlers may finish\n")
     assert len(embedded.ok("read", "order-42", "--json").items) == 2
 
 
