@@ -150,6 +150,7 @@ class Renewals:
         self._settings, self._on_change = settings, on_change
         self._beaten_at = now()
         self._is_hung = False
+        self._handed: set[Lease] = set()  # of which the thread has not heard yet
         self._leases: set[Lease] = set()  # the thread's own, as the next one is
         self._complained_of: set[Lease] = set()
         self._main, self._loop = asyncio.get_running_loop(), asyncio.new_event_loop()
@@ -166,9 +167,10 @@ class Renewals:
     def hold(self, keys: GroupKeys, token: Token, *, asked_at: float, server_ms: int, paused: str = "") -> Lease:
         """Renews a lease from now on. `asked_at` is `now()` of before it was asked for; `server_ms` and `paused` are
         what the answer said. Raises what the thread died of."""
+        lease = Lease(keys, token, asked_at + self.lease_seconds, server_ms, paused)
+        self._handed.add(lease)  # first: the thread may die before it has heard of it
         if self.failure is not None:
             raise self.failure
-        lease = Lease(keys, token, asked_at + self.lease_seconds, server_ms, paused)
         self._tell_thread(self._add, lease)
         return lease
 
@@ -200,6 +202,7 @@ class Renewals:
         except Exception as error:
             self.failure = error
             logger.exception("lease_thread_died")
+            self._leases |= self._handed
             for lease in list(self._leases):
                 self._lose(lease, "the thread that renews it has died")
         self._tell_main(self._ended.set)
@@ -213,6 +216,7 @@ class Renewals:
 
     def _add(self, lease: Lease) -> None:
         self._leases.add(lease)
+        self._handed.discard(lease)
         self._added_to_expire.set()
         self._added_to_renew.set()
 

@@ -146,11 +146,6 @@ class EventStore:
         given = StreamAppend(stream, events, expected)
         return (await self._commit([given], {}, causes, metadata, timeout_seconds))[0]
 
-    def must_append(self, stream: str) -> None:
-        """For what comes to an append later. Raises Unavailable if this store only reads."""
-        if isinstance(self._writers, NoWriters):
-            self._writers.refuse(stream)
-
     async def _commit(
         self,
         appends: Sequence[StreamAppend],
@@ -284,3 +279,9 @@ class EventStore:
         )
         self._subscriptions.add(subscription)
         return subscription
+
+
+def must_append(store: EventStore, stream: str) -> None:
+    """For what comes to an append later. Raises Unavailable if this store only reads."""
+    if isinstance(store._writers, NoWriters):
+        store._writers.refuse(stream)

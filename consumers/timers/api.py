@@ -21,7 +21,7 @@ from eventstore.ids import new_id
 from eventstore.log import Log
 from eventstore.names import publishable, stream_name
 from eventstore.partitions import partition_of
-from eventstore.store import EventStore
+from eventstore.store import EventStore, must_append
 from infrastructure.durations import LONGEST_SECONDS, parse_duration
 
 PAGE_TIMERS = 250
@@ -47,7 +47,7 @@ async def schedule(
     `id` changes nothing while the event waits, and within the duplicate window after it was appended; without one it is
     another event. Raises InvalidRequest, InvalidEvent, TooLarge, IdConflict; Unavailable (surely not kept),
     OutcomeUnknown (repeat it with the id that it names)."""
-    store.must_append(stream)
+    must_append(store, stream)
     when = _when(at, after)
     may_be(UUID, "a UUID of your own, or None", id=id)
     if isinstance(event, NewEvent):
@@ -63,7 +63,7 @@ async def cancel_scheduled(store: EventStore, stream: str, id: UUID) -> bool:  #
     """Takes an event back that waits for its time. True: it will not be appended. False: it has been, or never waited
     for that stream. Raises Unavailable: try again."""
     must_be(UUID, "the id that schedule() returned", id=id)
-    store.must_append(stream)
+    must_append(store, stream)
     return await unschedule(store.log, stream_name(stream), id)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("infrastructure", "eventstore", "consumers", "gateway")
+PACKAGES = ("infrastructure", "eventstore", "consumers", "projections", "gateway")
 SECONDS = 100.0
 _OFFLINE = ("No matching distribution found", "Could not fetch", "NewConnectionError", "ConnectTimeoutError")
 

@@ -188,4 +188,6 @@ def test_the_reference_application_keeps_its_catalogue() -> None:
     done = Command(ROOT).run("types", "check", *arguments, "--exact")
     assert (done.code, done.err) == (0, ""), done.out
     listed = json.loads((ROOT / arguments[0]).read_text())
-    assert [each["name"] for each in listed["types"]] == ["DocumentAdded", "DocumentChanged", "DocumentRemoved"]
+    documents = ["DocumentAdded", "DocumentChanged", "DocumentRemoved"]
+    sources = ["SourceAnalysed", "SourceReported", "SourceStored", "SourceWithdrawn"]
+    assert [each["name"] for each in listed["types"]] == documents + sources
