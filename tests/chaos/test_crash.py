@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from eventstore import EventStore, RecordedEvent
 from eventstore.verify import verify
+from infrastructure.embedded import EmbeddedServer
 from tests.chaos.writer import (
     PARTITIONS,
     TASKS,
@@ -66,10 +68,21 @@ class Writer:
             self._process = None
 
     def kill_server(self) -> None:
-        pid = int((self.folder / "lock").read_text() or 0)  # none while one is being started
+        pid = int((self.folder / "lock").read_text() or 0) or self._pid_of_server()
         if pid:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _pid_of_server(self) -> int:
+        """Of one whose starter was killed before it could note it; 0 while none answers. Without it the server would
+        live on through all kills that follow."""
+        server = redis.Redis(unix_socket_path=str(EmbeddedServer(self.folder).socket), socket_timeout=0.2)
+        try:
+            return int(server.info("server")["process_id"])
+        except redis.RedisError:
+            return 0
+        finally:
+            server.close()
 
     async def acknowledges(self, more: int) -> None:
         """Until so many more appends have been acknowledged."""

@@ -8,13 +8,15 @@ import pytest
 
 from consumers import replay
 from consumers.commit_call import rewind
+from consumers.deliveries import Deliveries
 from consumers.errors import CommitRefused, Stale
 from consumers.lease_calls import Held, acquire, release, renew
 from consumers.order_calls import give_order, pause, take_outcomes, withdraw
 from consumers.state import Effect, Order, Outgoing, Rewind, Row
 from consumers.timers.calls import prepare, schedule_event, unschedule
 from consumers.timers.firing import fire, look
-from eventstore import EventStore
+from consumers.urgent import urgent_beyond
+from eventstore import EventStore, Metadata, NewEvent, Priority
 from tests.support.holding import LEASE_MS, fields_of, held, redis_group
 from tests.support.servers import Server
 from tests.support.stores import Noted
@@ -147,7 +149,16 @@ async def what_is_scheduled_is_appended_once_it_is_due(server: Server, store: Ev
     await assert_sound(store)
 
 
+async def what_is_urgent_is_found_with_what_precedes_it(server: Server, store: EventStore) -> None:
+    urgent = NewEvent(data=Noted(7), metadata=Metadata(priority=Priority.CRITICAL))
+    await store.append("order-1", [urgent])
+    found, after = await urgent_beyond(store.log, 0, "0-0", 4, Deliveries(store.log, None))
+    assert [(each.stream, each.first, each.position, each.version) for each in found] == [("order-1", 5, 5, 7)]
+    assert (await urgent_beyond(store.log, 0, after, 4, Deliveries(store.log, None))) == ([], after)
+
+
 CONTRACT: tuple[Promise, ...] = (
+    what_is_urgent_is_found_with_what_precedes_it,
     what_is_scheduled_is_appended_once_it_is_due,
     one_holds_the_lease_and_who_lost_it_is_told,
     all_of_a_commit_is_written_once,
