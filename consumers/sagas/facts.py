@@ -9,13 +9,13 @@ Inputs are recorded as they come, from whoever brings them; decisions follow fro
 Names that begin with `saga.` are the system's. Times are microseconds since 1970, durations seconds.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import LogDamaged
-from eventstore.event_types import event
+from eventstore.event_types import EventTypes, event
 
 PREFIX = "saga."
 
@@ -282,6 +282,12 @@ Fact = (
     | SkipRequested
     | AbortRequested
 )
+
+
+def know_facts(types: EventTypes) -> None:
+    """Facts are read as such then."""
+    for struct in get_args(Fact):
+        types.add_json(struct)
 
 
 def fact_of(event: RecordedEvent) -> Fact:

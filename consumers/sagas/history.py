@@ -1,16 +1,14 @@
 """A saga as its stream tells it: its state and its timeline, without its definition."""
 
 from collections.abc import AsyncIterator
-from typing import get_args
 
 from consumers.sagas.errors import SagaNotFound
-from consumers.sagas.facts import Fact, fact_of
+from consumers.sagas.facts import know_facts
 from consumers.sagas.instances import parts_of
 from consumers.sagas.state import State
 from consumers.sagas.timeline import Timeline
 from eventstore.envelope import RecordedEvent
 from eventstore.errors import EventStoreError, InvalidEvent, LogDamaged
-from eventstore.event_types import EventTypes
 from eventstore.log import Log
 from eventstore.names import stream_name
 from eventstore.read import read_stream
@@ -29,11 +27,7 @@ class History:
 
     def add(self, event: RecordedEvent) -> None:
         """The fact of the next version. Raises LogDamaged if it is none."""
-        fact, state = fact_of(event), self.state
-        state.epoch = event.epoch
-        state.correlation_id = state.correlation_id or event.metadata.correlation_id
-        state.traceparent = state.traceparent or event.metadata.traceparent
-        state.fold(fact, event.recorded_at)
+        self.state.take(event)
         self.timeline.add(event)
         self.positions.append(event.position)
         self.first_at = self.first_at or event.recorded_at
@@ -47,12 +41,6 @@ class History:
                 self.add(event)
         except (InvalidEvent, LogDamaged) as error:
             self.damage = error
-
-
-def know_facts(types: EventTypes) -> None:
-    """Facts are read as such then."""
-    for struct in get_args(Fact):
-        types.add(struct)
 
 
 async def history(log: Log, stream: str) -> History:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from consumers.sagas.advance import advance
 from consumers.sagas.errors import UnknownSagaVersion
-from consumers.sagas.facts import EventReceived, Fact, fact_of
+from consumers.sagas.facts import EventReceived, Fact
 from consumers.sagas.saga import Saga
 from consumers.sagas.state import State
 from eventstore.envelope import Metadata, RecordedEvent
@@ -72,10 +72,7 @@ class Instances:
             state = State(stream)
             found = await self._streams.read(stream, 1)
         for event in found:
-            state.epoch = event.epoch
-            state.correlation_id = state.correlation_id or event.metadata.correlation_id
-            state.traceparent = state.traceparent or event.metadata.traceparent
-            state.fold(fact_of(event), event.recorded_at)
+            state.take(event)
         self._keep(state)
         return state
 

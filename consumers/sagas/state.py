@@ -15,7 +15,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from consumers.sagas import facts
-from consumers.sagas.facts import EventReceived, Fact, Reason, TimerFired, UndoNoted
+from consumers.sagas.facts import EventReceived, Fact, Reason, TimerFired, UndoNoted, fact_of
+from eventstore.envelope import RecordedEvent
 
 Status = Literal["unstarted", "running", "compensating", "completed", "compensated", "stuck"]
 STATUSES: tuple[Status, ...] = ("unstarted", "running", "compensating", "stuck", "completed", "compensated")
@@ -115,6 +116,14 @@ class State(Struct):
     def copy(self) -> "State":
         return replace(self, steps={**self.steps}, timers={**self.timers}, causes={*self.causes})
 
+    def take(self, event: RecordedEvent) -> None:
+        """Takes in the next event of its stream. Raises LogDamaged if it is no fact."""
+        fact = fact_of(event)
+        self.epoch = event.epoch
+        self.correlation_id = self.correlation_id or event.metadata.correlation_id
+        self.traceparent = self.traceparent or event.metadata.traceparent
+        self.fold(fact, event.recorded_at)
+
     def fold(self, fact: Fact, at: int) -> None:
         """Takes in the fact of the next version, recorded `at`."""
         self.version += 1
@@ -212,17 +221,20 @@ def _step_succeeded(state: State, fact: facts.StepSucceeded, at: int) -> None:
         state.undo = (*state.undo, fact.step)
 
 
+def _failed(fact: facts.StepFailed | facts.CompensationFailed, at: int) -> dict[str, Any]:
+    """Where an action stands whose attempt has failed."""
+    return {
+        "phase": "failed" if fact.retry_at is None else "retrying",
+        "attempt": fact.attempt,
+        "ended_at": at,
+        "seconds": fact.seconds,
+        "reason": fact.reason,
+        "retry_at": fact.retry_at or 0,
+    }
+
+
 def _step_failed(state: State, fact: facts.StepFailed, at: int) -> None:
-    phase: Phase = "failed" if fact.retry_at is None else "retrying"
-    state._act(
-        fact.step,
-        phase=phase,
-        attempt=fact.attempt,
-        ended_at=at,
-        seconds=fact.seconds,
-        reason=fact.reason,
-        retry_at=fact.retry_at or 0,
-    )
+    state._act(fact.step, **_failed(fact, at))
 
 
 def _step_skipped(state: State, fact: facts.StepSkipped, at: int) -> None:
@@ -241,16 +253,7 @@ def _compensation_done(state: State, fact: facts.CompensationDone, at: int) -> N
 
 
 def _compensation_failed(state: State, fact: facts.CompensationFailed, at: int) -> None:
-    phase: Phase = "failed" if fact.retry_at is None else "retrying"
-    state._undo(
-        fact.step,
-        phase=phase,
-        attempt=fact.attempt,
-        ended_at=at,
-        seconds=fact.seconds,
-        reason=fact.reason,
-        retry_at=fact.retry_at or 0,
-    )
+    state._undo(fact.step, **_failed(fact, at))
 
 
 def _compensation_skipped(state: State, fact: facts.CompensationSkipped, at: int) -> None:

@@ -1,10 +1,9 @@
 """The streams and timers of sagas, in an event store."""
 
 from collections.abc import Sequence
-from typing import get_args
 from uuid import UUID
 
-from consumers.sagas.facts import Fact
+from consumers.sagas.facts import Fact, know_facts
 from consumers.timers.calls import schedule_event, unschedule
 from eventstore.envelope import Metadata, NewEvent, RecordedEvent
 from eventstore.event_types import EventTypes
@@ -16,8 +15,7 @@ class Stored:
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        for struct in get_args(Fact):
-            store.log.types.add_json(struct)
+        know_facts(store.log.types)
 
     @property
     def types(self) -> EventTypes:

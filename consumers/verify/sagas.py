@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from consumers.keys import GroupKeys, effect_key, group_keys, timer_keys
 from consumers.sagas import facts
+from consumers.sagas.facts import know_facts
 from consumers.sagas.find import types_among
 from consumers.sagas.groups import react_group
-from consumers.sagas.history import History, know_facts
+from consumers.sagas.history import History
 from consumers.sagas.index import LIVE
 from consumers.sagas.instances import parts_of, stream_of
 from consumers.sagas.react import timer_id
