@@ -1,25 +1,27 @@
 """Read models as the ways in offer them: the operations of projections, in the same JSON for all."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from msgspec import Struct
 
-from consumers.dead_letters import LetterShape, list_letters
-from consumers.errors import GroupNotFound
-from consumers.groups import GroupShape, PausedShape, describe_group
+from consumers.dead_letters import LetterShape
 from eventstore.store import EventStore
-from eventstore.wire import rfc3339
 from gateway.errors import BadRequest
 from gateway.modules import projections_of
 from infrastructure.settings import Settings
 from projections import operate
 from projections.errors import ProjectionNotFound
-from projections.generations import Generation
 from projections.home import Home, home_of
 from projections.sink import Opens, Redis, Sql, url_of
+from projections.status import (
+    GenerationPartShape,
+    GenerationShape,
+    ProjectionShape,
+    describe_generation,
+    describe_projection,
+)
 
 __all__ = [
     "GenerationPartShape",
@@ -30,56 +32,6 @@ __all__ = [
     "read_models",
 ]
 MOST_LETTERS = 5
-
-
-class GenerationPartShape(Struct, frozen=True):
-    """A generation in one partition: where its rows are, and how many events they have not come to."""
-
-    partition: int
-    position: int
-    head: int
-    lag: int
-    detached: int
-
-
-class GenerationShape(Struct, frozen=True):
-    """One generation: `building`, `live` (it is read) or `kept` (one may go back to it). `lag` are the events that its
-    rows have not come to, `behind_seconds` how long ago the first of them was recorded; `detached` streams wait for a
-    retry or an operator. `diverged`: the log has lost events that are in its rows. `workers` fill it."""
-
-    generation: int
-    version: int
-    state: str
-    begun_at: str
-    group: str
-    diverged: bool
-    lag: int
-    behind_seconds: float
-    detached: int
-    paused: PausedShape | None
-    workers: int
-    partitions: tuple[GenerationPartShape, ...]
-    letters: tuple[LetterShape, ...] = ()
-
-    @property
-    def done(self) -> int:
-        return sum(each.position for each in self.partitions)
-
-    @property
-    def total(self) -> int:
-        return sum(each.head for each in self.partitions)
-
-
-class ProjectionShape(Struct, frozen=True):
-    """A read model and its generations, the oldest first. `sink` says where the rows are, without a password."""
-
-    name: str
-    sink: str
-    generations: tuple[GenerationShape, ...]
-
-    @property
-    def live(self) -> GenerationShape | None:
-        return next((each for each in self.generations if each.state == "live"), None)
 
 
 @asynccontextmanager
@@ -155,10 +107,7 @@ class ReadModels:
     async def generation(self, name: str, number: int) -> GenerationShape:
         """Raises ProjectionNotFound."""
         _, home = await self._home(name)
-        found = next((each for each in await home.generations(name) if each.number == number), None)
-        if found is None:
-            raise ProjectionNotFound(name, f"{name} has no generation {number}")
-        return await self._generation(home, found, await self._heads(), letters=0)
+        return await describe_generation(self._store, home, name, number)
 
     async def drop(self, name: str, number: int, *, who: str, why: str | None) -> ProjectionShape:
         """Removes a generation that is not read, with its rows. Raises WrongState."""
@@ -174,52 +123,8 @@ class ReadModels:
                 return sink, home
         raise ProjectionNotFound(name)
 
-    async def _heads(self) -> list[int]:
-        return [position for _, position in (await self._store.heads()).places]
-
     async def _shape(self, name: str, sink: str, home: Home, *, letters: int = 0) -> ProjectionShape:
-        heads = await self._heads()
-        found = [await self._generation(home, each, heads, letters) for each in await home.generations(name)]
-        return ProjectionShape(name, sink, tuple(found))
-
-    async def _generation(
-        self, home: Home, generation: Generation, heads: Sequence[int], letters: int
-    ) -> GenerationShape:
-        reached = await home.reached(generation)
-        group = await self._group(generation.group)
-        places = [reached.get(partition, (0, 0)) for partition in range(len(heads))]
-        parts = tuple(
-            GenerationPartShape(partition, place, head, max(head - place, 0), streams)
-            for partition, (head, (place, streams)) in enumerate(zip(heads, places, strict=True))
-        )
-        lag = sum(each.lag for each in parts)
-        return GenerationShape(
-            generation=generation.number,
-            version=generation.version,
-            state=generation.state,
-            begun_at=rfc3339(generation.begun_at),
-            group=generation.group,
-            diverged=generation.diverged,
-            lag=lag,
-            behind_seconds=group.behind_seconds if lag and group is not None else 0.0,
-            detached=sum(each.detached for each in parts),
-            paused=None if group is None else group.paused,
-            workers=0 if group is None else len(group.members),
-            partitions=parts,
-            letters=await self._letters(generation.group, letters) if letters and group is not None else (),
-        )
-
-    async def _group(self, name: str) -> GroupShape | None:
-        """None while no worker has filled the generation yet."""
-        try:
-            return await describe_group(self._store, name)
-        except GroupNotFound:
-            return None
-
-    async def _letters(self, group: str, most: int) -> tuple[LetterShape, ...]:
-        with suppress(GroupNotFound):  # dropped just now
-            return tuple([each async for each in list_letters(self._store, group, retrying=True, limit=most)])
-        return ()
+        return await describe_projection(self._store, home, name, sink=sink, letters=letters)
 
 
 # ---- databases ----

@@ -1,4 +1,4 @@
-"""What operators do with read models: see them, rebuild, roll back, drop. By name alone: the functions are not needed.
+"""What operators do with read models: pause, rebuild, roll back, drop. By name alone: the functions are not needed.
 
 Whatever is changed is an entry of the audit stream: who, what and why. The work is done by the workers that run the
 projection; a rebuild is begun here, and seen by them within a second.
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import anyio
 import structlog
-from msgspec import Struct
 
 from consumers.errors import GroupNotFound
 from consumers.groups import delete_group, pause_group, resume_group
@@ -23,50 +22,6 @@ LEAVE_SECONDS, LOOK_SECONDS = 15.0, 0.2
 BEHIND_AT_MOST = 1_000
 """Events, for a generation to be read again: both are filled at once, and neither is always ahead."""
 logger = structlog.get_logger("projections")
-
-
-class GenerationShape(Struct, frozen=True):
-    """`behind` are the events that it has not come to; `detached` the streams that wait as dead letters or for a
-    retry."""
-
-    number: int
-    version: int
-    state: str
-    begun_at: int
-    diverged: bool
-    group: str
-    behind: int
-    detached: int
-
-
-class ProjectionShape(Struct, frozen=True):
-    name: str
-    generations: tuple[GenerationShape, ...]
-
-    @property
-    def live(self) -> GenerationShape | None:
-        return next((each for each in self.generations if each.state == "live"), None)
-
-
-async def list_projections(store: EventStore, home: Home) -> list[ProjectionShape]:
-    """All that are kept in a database, by name. Raises ReadModelUnavailable."""
-    return [await describe_projection(store, home, name) for name in await home.names()]
-
-
-async def describe_projection(store: EventStore, home: Home, name: str) -> ProjectionShape:
-    """Raises ProjectionNotFound, ReadModelUnavailable."""
-    heads = [position for _, position in (await store.heads()).places]
-    shapes = []
-    for each in await _known(home, name):
-        reached = await home.reached(each)
-        behind = sum(max(head - reached.get(p, (0, 0))[0], 0) for p, head in enumerate(heads))
-        detached = sum(streams for _, streams in reached.values())
-        shapes.append(
-            GenerationShape(
-                each.number, each.version, each.state, each.begun_at, each.diverged, each.group, behind, detached
-            )
-        )
-    return ProjectionShape(name, tuple(shapes))
 
 
 async def rebuild(store: EventStore, home: Home, name: str, *, who: str, why: str | None = None) -> Generation:

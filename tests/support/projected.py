@@ -15,9 +15,9 @@ from eventstore import EventStore, RecordedEvent
 from projections import Projection, ReadModel, Rows, projection, sql
 from projections.generations import Generation
 from projections.home import home_of
-from projections.operate import GenerationShape, describe_projection
 from projections.rows import ADD
 from projections.sinks.sql import SqlSink
+from projections.status import GenerationShape, describe_projection
 from projections.truth import InSink
 from tests.support.servers import tries
 
@@ -101,7 +101,7 @@ async def until_read(store: EventStore, count: Projection, number: int | None = 
         async for _ in tries():
             if any(each.state == "live" for each in await home.generations(count.name)):
                 live = (await describe_projection(store, home, count.name)).live
-                if live is not None and number in (None, live.number):
+                if live is not None and number in (None, live.generation):
                     return live
     raise AssertionError
 
@@ -110,7 +110,7 @@ async def until_caught_up(store: EventStore, count: Projection, number: int) -> 
     async with home_of(store, count.sink) as home:
         async for _ in tries():
             shape = await describe_projection(store, home, count.name)
-            if any(each.number == number and each.behind == 0 for each in shape.generations):
+            if any(each.generation == number and each.lag == 0 for each in shape.generations):
                 return
 
 

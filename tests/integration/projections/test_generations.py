@@ -17,9 +17,10 @@ from eventstore.jobs import WrongState
 from projections import ProjectionNotFound, ReadModel, ReadModelBehind
 from projections.generations import Generation
 from projections.home import home_of
-from projections.operate import BEHIND_AT_MOST, drop, list_projections, rebuild, rollback
+from projections.operate import BEHIND_AT_MOST, drop, rebuild, rollback
 from projections.runner import Runner
 from projections.sinks.sql import SqlSink
+from projections.status import describe_projection
 from tests.support.letters import audited
 from tests.support.logs import fill
 from tests.support.projected import (
@@ -226,8 +227,8 @@ async def test_a_rebuild_that_is_dropped_begins_anew_with_another_number(store: 
                 await drop(store, home, "counts", 2, who="ada")
         await until_read(store, count, 3)
         await until_rows(store, count, await fold(store))
-        (shape,) = await list_projections(store, home)
-        assert {each.number: each.state for each in shape.generations} == {1: "kept", 3: "live"}
+        (shape,) = [await describe_projection(store, home, name) for name in await home.names()]
+        assert {each.generation: each.state for each in shape.generations} == {1: "kept", 3: "live"}
 
 
 class _Reader:

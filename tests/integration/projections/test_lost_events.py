@@ -35,7 +35,7 @@ async def test_rows_of_lost_events_are_told_of_and_go_with_a_rebuild(database: s
                 assert await rows_of(model) != await fold(store)  # the lost ten are still in the sums
             (generation,) = await home.generations("counts")
             assert generation.diverged
-            assert shape.number == 1
+            assert shape.generation == 1
             lost = await audited(store, "LostEvents")
             assert [(who, facts["partition"]) for who, _, _, facts in lost] == [("projection.counts.1", 0)]
             assert lost[0][3]["last"] >= 30

@@ -12,7 +12,8 @@ from consumers.retry import Park
 from eventstore import EventStore, RecordedEvent
 from projections import Projection, Rows, projection, redis
 from projections.home import home_of
-from projections.operate import describe_projection, drop, rebuild, rollback
+from projections.operate import drop, rebuild, rollback
+from projections.status import describe_projection
 from tests.support.letters import until_listed
 from tests.support.logs import fill
 from tests.support.projected import until_read
@@ -59,7 +60,7 @@ async def test_redis_has_the_fold_through_restarts_rebuild_rollback_and_drop(sto
         await until_read(store, heavy, 3)
         await _until_sums(store, 3, await _sums(store))
         shape = await describe_projection(store, home, "sums")
-        assert {each.number: each.state for each in shape.generations} == {1: "kept", 3: "live"}
+        assert {each.generation: each.state for each in shape.generations} == {1: "kept", 3: "live"}
 
 
 async def test_a_command_that_redis_refuses_fails_its_event_alone(store: EventStore) -> None:

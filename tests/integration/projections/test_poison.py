@@ -16,7 +16,8 @@ from eventstore import EventStore, RecordedEvent, audit
 from eventstore.partitions import partition_of
 from projections import Projection, ReadModel, ReadModelBehind, Rows, projection, sql
 from projections.home import home_of
-from projections.operate import GenerationShape, describe_projection, resume
+from projections.operate import resume
+from projections.status import GenerationShape, describe_projection
 from tests.support.letters import audited, listed, until_listed
 from tests.support.logs import fill
 from tests.support.projected import counting, fold, rows_of, until_caught_up, until_rows

@@ -164,7 +164,7 @@ async def test_a_version_that_fails_is_not_read_before_that_is_dealt_with(server
                     async for _ in tries():
                         if any(line["event"] == "generation_held_up" for line in lines):
                             break
-                    assert (await until_read(store, first)).number == 1
+                    assert (await until_read(store, first)).generation == 1
                     broken = False
                     await retry(store, "projection.counts.2", ["order-1"], who="ada")
                     await until_read(store, second, 2)
