@@ -112,10 +112,6 @@ class Owned:
             self.lose(why)
         return self.lost is None
 
-    @property
-    def is_paused(self) -> bool:
-        return bool(self.lease.paused)
-
     async def run(self) -> None:
         """Until it is drained or lost. Raises EventsMissing, LogDamaged, GroupNotFound: what no repetition mends."""
         self._finished.set()

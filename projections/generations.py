@@ -1,5 +1,6 @@
 """Generations of a read model: the one that is read, one being built beside it, one kept to go back to."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -23,6 +24,16 @@ class Generation(Struct, frozen=True):
     def group(self) -> str:
         """The consumer group that fills it."""
         return f"projection.{self.projection}.{self.number}"
+
+
+def standing(of_projection: Iterable[Generation], version: int, *, again: bool) -> Generation | None:
+    """The generation that makes it needless to begin another one of this version: one that is being built; any, if it
+    is not to be done `again`."""
+    ours = [each for each in of_projection if each.version == version]
+    building = [each for each in ours if each.state == "building"]
+    if building:
+        return building[-1]
+    return ours[-1] if ours and not again else None
 
 
 def physical(table: str, generation: int) -> str:

@@ -22,7 +22,7 @@ from eventstore.event_types import event
 from eventstore.key_scan import keys_of
 from eventstore.store import EventStore
 from infrastructure.patience import replies
-from projections.generations import Generation
+from projections.generations import Generation, standing
 from projections.rows import Rows
 from projections.sink import Opens, Redis, url_of
 from projections.sinks.protocol import Sink
@@ -138,10 +138,8 @@ class InLog:
         while True:
             known, version, last = await self._known()
             ours = known.get(generation.projection, {})
-            of_version = [each for each in ours.values() if each.version == generation.version]
-            building = [each for each in of_version if each.state == "building"]
-            if building or (of_version and not again):
-                return (building or of_version)[-1]
+            if found := standing(ours.values(), generation.version, again=again):
+                return found
             begun = replace(generation, number=last.get(generation.projection, 0) + 1)
             fact = GenerationBegun(begun.projection, begun.version, begun.number, begun.begun_at)
             if await self._append(fact, version):

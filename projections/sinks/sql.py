@@ -22,7 +22,7 @@ from eventstore.errors import InvalidRequest
 from eventstore.jobs import WrongState
 from projections.checkpoint import Checkpoint, Part, Refused, Step
 from projections.errors import ReadModelUnavailable
-from projections.generations import Generation, physical
+from projections.generations import Generation, physical, standing
 from projections.sinks.sql_changes import Changes
 from projections.sinks.sql_engine import engine_of
 from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
@@ -83,17 +83,14 @@ class SqlSink:
 
     def begin(self, generation: Generation, *, again: bool = False) -> Generation:
         """One is begun, unless one of this version is there and it is not to be done `again`."""
-        name, version = generation.projection, generation.version
-        ours = sa.select(generations).where(generations.c.projection == name)
+        ours = sa.select(generations).where(generations.c.projection == generation.projection)
         try:
             with self._begin() as connection:
                 _alone(connection)
                 rows = connection.execute(ours.order_by(generations.c.generation)).all()
                 known = [_generation(row) for row in rows if row.state != DROPPED]
-                of_version = [each for each in known if each.version == version]
-                building = [each for each in of_version if each.state == "building"]
-                if building or (of_version and not again):
-                    return (building or of_version)[-1]
+                if found := standing(known, generation.version, again=again):
+                    return found
                 _refuse_tables_of_others(connection, generation)
                 number = max((row.generation for row in rows), default=0) + 1
                 connection.execute(sa.insert(generations).values(**_columns(generation, number)))
