@@ -14,6 +14,7 @@ import structlog
 from consumers.errors import EventStoreError, Unavailable
 from consumers.owned import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Owned
 from eventstore.log import Log
+from infrastructure.tasks import unless
 
 if TYPE_CHECKING:
     from infrastructure.connect import Command, Reply
@@ -56,16 +57,7 @@ class Listener:
     async def _listen(self, owned: Sequence[Owned]) -> None:
         """One call, or less if something changes meanwhile."""
         count = self._count(owned)
-        call = asyncio.ensure_future(self._call(owned, count))
-        change = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((call, change), return_when=asyncio.FIRST_COMPLETED)
-            if call.done():
-                await self._tell(owned, call.result(), count)
-        finally:
-            for each in (call, change):
-                each.cancel()
-            await asyncio.wait((call, change))
+        await self._tell(owned, await unless(self._changed, self._call(owned, count)), count)
 
     def _count(self, owned: Sequence[Owned]) -> int:
         """How many events surely fit into a call's bytes: XREAD has no bound of its own. What the newest answers tell

@@ -107,6 +107,18 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
+async def unless(event: asyncio.Event, call: Coroutine[Any, Any, T]) -> T | None:
+    """What the call returns; None if the event is set first. Then the call is broken off, so it should only read."""
+    running, waiting = asyncio.ensure_future(call), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+        return running.result() if running.done() else None
+    finally:
+        for each in (running, waiting):
+            each.cancel()
+        await asyncio.wait((running, waiting))
+
+
 async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """The results of all calls in their order; they are made concurrently, at most 32 at once. Raises the first error,
     not in a group, when all have ended."""

@@ -14,6 +14,7 @@ import structlog
 
 from consumers.errors import Unavailable
 from eventstore.log import Log
+from infrastructure.tasks import unless
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -78,7 +79,7 @@ class _Listener:
                 await self._changed.wait()
                 continue
             try:
-                await self._hear()
+                await unless(self._changed, self._read())
                 pause = FIRST_PAUSE_SECONDS
             except Unavailable as error:
                 logger.warning("timers_listen_again", why=str(error))
@@ -88,20 +89,8 @@ class _Listener:
                 for ring in self._bells.values():
                     ring()
 
-    async def _hear(self) -> None:
-        """One call; or less, if meanwhile other bells are to be heard: it only reads."""
-        call = asyncio.ensure_future(self._read())
-        change = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((call, change), return_when=asyncio.FIRST_COMPLETED)
-            if call.done():
-                call.result()
-        finally:
-            for each in (call, change):
-                each.cancel()
-            await asyncio.wait((call, change))
-
     async def _read(self) -> None:
+        """One call, which is broken off if meanwhile other bells are to be heard."""
         watched = dict(self._seen)
         block: Command = ("XREAD", "BLOCK", int(BLOCK_SECONDS * 1_000), "STREAMS", *watched, *watched.values())
         reply = await self._log.redis.block(next(iter(watched)), *block, seconds=BLOCK_SECONDS)
