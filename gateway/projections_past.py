@@ -1,6 +1,7 @@
 """Read models as they were: one built into a file of its own, or two compared."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,10 +49,8 @@ async def moment(store: EventStore, text: str, *, field: str) -> Cursor:
     try:
         return await store.position_at(parse_moment(text, field=field))
     except BadRequest:
-        try:
+        with suppress(InvalidRequest):
             return Cursor.parse(text)
-        except InvalidRequest:
-            pass
         raise
 
 

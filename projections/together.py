@@ -5,6 +5,7 @@ for the disk one after the other: on PostgreSQL with 5,000 events a second rows 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 
@@ -68,14 +69,12 @@ class Together:
 def _apply(sink: SqlSink, asked: Sequence[_Asked]) -> None:
     if len(asked) > 1:
         try:
-            sink.apply_all([(each.part, each.step, each.changes) for each in asked])
-        except (Refused, BadChange):
-            pass  # nothing was written: one by one it is seen of whom
+            with suppress(Refused, BadChange):  # nothing was written then: one by one it is seen of whom
+                sink.apply_all([(each.part, each.step, each.changes) for each in asked])
+                return
         except Exception as error:  # noqa: BLE001 - raised where it was asked for
             for each in asked:
                 each.error = error
-            return
-        else:
             return
     for each in asked:
         try:
