@@ -11,20 +11,20 @@ from msgspec import Struct
 
 from benchmarks.consuming import arrivals, backlog, prices, scaling, urgent
 from benchmarks.consuming.chart import draw
-from benchmarks.consuming.figures import Finding, of_results
-from benchmarks.consuming.report import ConsumeReport, as_json, as_table, publish
+from benchmarks.consuming.figures import of_results
+from benchmarks.consuming.report import SECTION, publish
 from benchmarks.field import Missing
+from benchmarks.findings import Finding, Run, as_json, as_table
 from benchmarks.logs import keep_off_stdout
 from benchmarks.loops import LOOPS, loop_factory
 from benchmarks.machine import Machine, describe, versions
 from benchmarks.measure import Case, Result, alternate
+from benchmarks.options import DOCS, add_some_of, parser_of
 from benchmarks.own_server import BenchServer, Level, own_server
 from benchmarks.processes import Team, team
 from infrastructure.collector import spare_the_collector
 from infrastructure.server_program import find_program
 
-RESULTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parent.parent / "docs"
 LEVELS: tuple[Level, ...] = ("memory", "fsync")
 
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spare_the_collector()  # as `eventstore work` does; all contestants have it so
     with team(plan.loop) as others, asyncio.Runner(loop_factory=loop_factory(plan.loop)) as runner:
         report = runner.run(run(plan, others))
-    print(as_table(report))
+    print(as_table(report, SECTION))
     given.json.write_bytes(as_json(report))
     print(f"\nEvery sample: {given.json}")
     chart = given.json.with_suffix(".png")
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def run(plan: Plan, others: Team) -> ConsumeReport:
+async def run(plan: Plan, others: Team) -> Run:
     """What is compared with peers in both levels; the rest in memory, so that no disk is measured."""
     found = Found()
     machine: Machine | None = None
@@ -87,7 +87,7 @@ async def run(plan: Plan, others: Team) -> ConsumeReport:
     if machine is None or not (found.results or found.findings):
         raise SystemExit(f"no case has {plan.only!r} in its title")
     findings = [*of_results(found.results), *found.findings]
-    return ConsumeReport(machine, versions(), plan.rounds, found.results, findings, found.missing)
+    return Run(machine, versions(), plan.rounds, found.results, findings, found.missing)
 
 
 async def _cases(server: BenchServer, plan: Plan, others: Team, found: Found) -> AsyncIterator[Case]:
@@ -142,27 +142,10 @@ def _plan(given: argparse.Namespace) -> Plan:
     )
 
 
-def _peers(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in backlog.PEERS]:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(backlog.PEERS)}")
-    return names
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.consume", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round of little work: whether it runs, not how fast")
-    parser.add_argument(
-        "--json", type=Path, default=RESULTS / "consumers.json", metavar="FILE", help="where samples go"
-    )
-    parser.add_argument("--server", metavar="PATH", help="a redis-server or valkey-server, instead of the embedded one")
-    parser.add_argument("--dir", type=Path, default=RESULTS, metavar="FOLDER", help="on the disk to measure with fsync")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each contestant runs (5)")
+    parser = parser_of("consume", __doc__, results="consumers", rounds=5)
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their title")
-    every = ",".join(backlog.PEERS)
-    parser.add_argument(
-        "--peers", type=_peers, default=list(backlog.PEERS), metavar="A,B", help=f"all of them: {every}"
-    )
+    add_some_of(parser, "--peers", backlog.PEERS)
     parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="of our process and the others' (asyncio)")
     parser.add_argument("--publish", action="store_true", help="put table and chart into docs/benchmarks.md")
     return parser

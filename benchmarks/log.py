@@ -18,6 +18,7 @@ from benchmarks.logs import keep_off_stdout
 from benchmarks.loops import LOOPS, loop_factory
 from benchmarks.machine import Machine, describe, versions
 from benchmarks.measure import Case, Result, alternate
+from benchmarks.options import DOCS, add_some_of, parser_of
 from benchmarks.own_server import BenchServer, own_server
 from benchmarks.processes import Team, team
 from benchmarks.published import publish
@@ -25,9 +26,6 @@ from benchmarks.report import Report, as_json, as_table
 from benchmarks.syncs import Syncs
 from benchmarks.targets import verdicts
 from infrastructure.server_program import find_program
-
-RESULTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parent.parent / "docs"
 
 
 class Plan(Struct, frozen=True):
@@ -153,23 +151,10 @@ def _plan(given: argparse.Namespace) -> Plan:
     )
 
 
-def _peers(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in PEERS]:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(PEERS)}")
-    return names
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.log", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round of little work: whether it runs, not how fast")
-    parser.add_argument("--json", type=Path, default=RESULTS / "log.json", metavar="FILE", help="where samples go")
-    parser.add_argument("--server", metavar="PATH", help="a redis-server or valkey-server, instead of the embedded one")
-    parser.add_argument("--dir", type=Path, default=RESULTS, metavar="FOLDER", help="on the disk to measure with fsync")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each contestant runs (5)")
+    parser = parser_of("log", __doc__, results="log", rounds=5)
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their title")
-    every = ",".join(PEERS)
-    parser.add_argument("--peers", type=_peers, default=list(PEERS), metavar="A,B", help=f"all of them: {every}")
+    add_some_of(parser, "--peers", PEERS)
     parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="of our process and the writers' (asyncio)")
     parser.add_argument("--publish", action="store_true", help="put table and chart into docs/benchmarks.md")
     return parser

@@ -1,52 +1,13 @@
-"""Figures that are no events a second of contestants: a value per round, and what is wanted of their median."""
+"""What is wanted of consumers' figures, and what was found."""
 
 from collections.abc import Sequence
-from statistics import median
-
-from msgspec import Struct
 
 from benchmarks.consuming import arrivals, backlog, scaling, urgent
 from benchmarks.consuming.peers.by_hand import DATA, ENVELOPE
+from benchmarks.findings import Finding
 from benchmarks.measure import Outcome, Result
 
 FASTSTREAM = "FastStream subscriber"
-
-
-class Finding(Struct, frozen=True):
-    """`wanted` is None where nothing is promised."""
-
-    title: str
-    unit: str
-    values: Sequence[float]
-    wanted: float | None = None
-    at_most: bool = False
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        return median(self.values)
-
-    @property
-    def says(self) -> str:
-        if self.wanted is None:
-            return ""
-        return "reached" if (self.median <= self.wanted if self.at_most else self.median >= self.wanted) else "missed"
-
-    @property
-    def target(self) -> str:
-        if self.wanted is None:
-            return "-"
-        return f"{'at most' if self.at_most else 'at least'} {self.wanted:g}{_space(self.unit)}"
-
-    @property
-    def found(self) -> str:
-        text = f"{self.median:.2f}{_space(self.unit)}"
-        low, high = min(self.values), max(self.values)
-        return text if low == high else f"{text} ({low:.2f}-{high:.2f})"
-
-
-def _space(unit: str) -> str:
-    return unit if unit == "x" else f" {unit}"
 
 
 def of_results(results: Sequence[Result]) -> list[Finding]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from benchmarks.consuming.figures import Finding
 from benchmarks.consuming.groups import PARTITIONS, backlog, handled, trivial
 from benchmarks.consuming.tally import Tally
+from benchmarks.findings import Finding
 from benchmarks.own_server import BenchServer
 from consumers.keys import group_keys
 from eventstore.store import EventStore

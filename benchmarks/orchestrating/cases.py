@@ -7,9 +7,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.consuming.figures import Finding
 from benchmarks.contender import Absent
 from benchmarks.field import Missing
+from benchmarks.findings import Finding
 from benchmarks.measure import Case, Contestant, Result, Sample
 from benchmarks.orchestrating.work import Load, ran
 from benchmarks.own_server import BenchServer, Level

@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 from dbos import DBOS, SetWorkflowID
 
 from benchmarks.logs import keep_off_stdout
-from benchmarks.orchestrating.work import Load, measured, spare_the_collector, tell
+from benchmarks.orchestrating.work import Load, measured, tell
+from infrastructure.collector import spare_the_collector
 
 Order = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from benchmarks.log_appends import settings_of
 from benchmarks.logs import keep_off_stdout
-from benchmarks.orchestrating.work import Load, measured, spare_the_collector, tell
+from benchmarks.orchestrating.work import Load, measured, tell
 from benchmarks.own_server import Level
 from consumers import Context, Saga, consumer, run, start
 from consumers.sagas.facts import Completed
 from eventstore.store import EventStore
+from infrastructure.collector import spare_the_collector
 
 PARTITIONS = 16
 

@@ -1,7 +1,6 @@
 """The work of a run, and what a process tells that has done it."""
 
 import asyncio
-import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -30,13 +29,6 @@ class Done(Struct, frozen=True):
     def sample(self, load: Load, server_cpu_seconds: float) -> Sample:
         """Its events are steps."""
         return Sample(STEPS * load.sagas, self.seconds, server_cpu_seconds, self.cpu_seconds, self.latency)
-
-
-def spare_the_collector() -> None:
-    """As `eventstore work` does for its process, and here the peer's, too."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 async def measured(load: Load, one: Callable[[int], Awaitable[Any]]) -> Done:

@@ -10,9 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from benchmarks.consuming.figures import Finding
 from benchmarks.contender import Absent
 from benchmarks.field import Missing
+from benchmarks.findings import Finding
 from benchmarks.measure import Case, Contestant, Result
 from benchmarks.own_server import BenchServer
 from benchmarks.postgres import cluster

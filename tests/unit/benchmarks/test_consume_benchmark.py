@@ -6,11 +6,12 @@ import pytest
 
 from benchmarks.consuming.arrivals import NONE_PARKED, PARKED, parked_name
 from benchmarks.consuming.backlog import OURS, title
-from benchmarks.consuming.figures import Finding, of_results
+from benchmarks.consuming.figures import of_results
 from benchmarks.consuming.peers.by_hand import DATA
-from benchmarks.consuming.report import BEGIN, END, ConsumeReport, as_markdown
+from benchmarks.consuming.report import SECTION
 from benchmarks.consuming.tally import Tally
 from benchmarks.field import Missing
+from benchmarks.findings import Finding, Run, as_markdown
 from benchmarks.machine import Machine
 from benchmarks.measure import CountWrong, Latency, Outcome, Result, Sample
 from benchmarks.published import between_marks
@@ -58,10 +59,10 @@ def test_waits_beside_parked_streams_are_a_ratio_that_must_be_small() -> None:
 def test_the_page_has_targets_tables_and_who_is_missing(tmp_path: Path) -> None:
     results = [Result(title("memory"), [_outcome(OURS, 100.0), _outcome(DATA, 100.0, baseline=True)])]
     findings = [*of_results(results), Finding("bytes of the file", "bytes", [1.5], 5.0, True, "600 a commit")]
-    report = ConsumeReport(MACHINE, {"streaq": "7.2.0"}, 1, results, findings, [Missing("docket", "memory", "none")])
+    report = Run(MACHINE, {"streaq": "7.2.0"}, 1, results, findings, [Missing("docket", "memory", "none")])
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    between_marks(page, BEGIN, END, as_markdown(report))
+    page.write_text(f"before\n{SECTION.begin}\nold\n{SECTION.end}\nafter\n")
+    between_marks(page, SECTION.begin, SECTION.end, as_markdown(report, SECTION))
     written = page.read_text()
     assert "| bytes of the file | at most 5 bytes | 1.50 bytes | reached | 600 a commit |" in written
     assert f"| [1] {OURS} | 100 |" in written

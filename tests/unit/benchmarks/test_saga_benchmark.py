@@ -5,11 +5,12 @@ from pathlib import Path
 import anyio.lowlevel
 import pytest
 
+from benchmarks.findings import Run, publish
 from benchmarks.machine import Machine
 from benchmarks.measure import Latency, Outcome, Result, Sample
 from benchmarks.orchestrating.cases import OURS, POSTGRES, findings, title
-from benchmarks.orchestrating.report import BEGIN, END, SagaReport, publish
 from benchmarks.orchestrating.work import Load, measured
+from benchmarks.sagas import SECTION
 
 MACHINE = Machine(2, "Linux x86_64", "CPython 3.11.7", "asyncio Loop", "Valkey 9.1.2", "8.1.0", "3.5.0", 0.5, 160.0)
 MANY = Load(1_000, 1_000)
@@ -47,12 +48,12 @@ def test_five_times_the_steps_of_the_peer_are_wanted_of_many_at_once(rates: list
 
 def test_a_run_stands_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{SECTION.begin}\nold\n{SECTION.end}\nafter\n")
     result = Result(title(MANY, "fsync"), [_outcome(OURS, 600.0), _outcome(POSTGRES, 100.0, baseline=True)])
-    publish(SagaReport(MACHINE, {"dbos": "3.4.0"}, 1, [result], findings(result), []), tmp_path)
+    publish(Run(MACHINE, {"dbos": "3.4.0"}, 1, [result], findings(result), []), SECTION, tmp_path)
     written = page.read_text()
     assert written.startswith("before\n")
-    assert written.endswith(f"{END}\nafter\n")
+    assert written.endswith(f"{SECTION.end}\nafter\n")
     assert "old" not in written
     assert "| steps/s |" in written
     assert "6.00x" in written
