@@ -10,6 +10,7 @@ from gateway.cli.manners.flags import SERVER, TIMED, ServerFlags, TimeFlags
 from gateway.cli.manners.projection_actions import build_file, opened, print_differences, rebuild_named
 from gateway.cli.manners.projection_tables import print_projection, print_projections
 from gateway.cli.manners.session import Session, count
+from gateway.cli.manners.where_kept import SETTINGS, Kept
 from gateway.cli.names import projection_names
 
 NOTES = """\
@@ -76,8 +77,6 @@ PAUSE_NOTES = "Example:\n\n    eventstore projections pause streams --reason mai
 
 app = App(name="projections", help_epilogue=NOTES, help_format="plaintext")
 Name = Annotated[str, Parameter(completer=projection_names)]
-Database = Annotated[str | None, Parameter(show_default=False)]
-Module = Annotated[str | None, Parameter(show_default=False)]
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 Moment = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
@@ -87,8 +86,7 @@ async def projections(
     name: Annotated[str | None, Parameter(completer=projection_names)] = None,
     /,
     *,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: TimeFlags = TIMED,
 ) -> None:
     """List read models, or show one.
@@ -97,48 +95,32 @@ async def projections(
     ----------
     name
         The projection to show.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     if name is None:
-        await list_(app=app, database=database, flags=flags)
+        await list_(kept=kept, flags=flags)
     else:
-        await show(name, app=app, database=database, flags=flags)
+        await show(name, kept=kept, flags=flags)
 
 
 @app.command(name="list", help_epilogue=LIST_NOTES, help_format="plaintext")
-async def list_(*, app: Module = None, database: Database = None, flags: TimeFlags = TIMED) -> None:
-    """List read models and their generations.
-
-    Parameters
-    ----------
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
-    """
+async def list_(*, kept: Kept = SETTINGS, flags: TimeFlags = TIMED) -> None:
+    """List read models and their generations."""
     session = Session(flags)
-    async with opened(session, app, database, read_only=True) as models:
+    async with opened(session, kept, read_only=True) as models:
         print_projections(session, await models.all())
 
 
 @app.command(help_epilogue="Example:\n\n    eventstore projections show streams", help_format="plaintext")
-async def show(name: Name, /, *, app: Module = None, database: Database = None, flags: TimeFlags = TIMED) -> None:
+async def show(name: Name, /, *, kept: Kept = SETTINGS, flags: TimeFlags = TIMED) -> None:
     """Show a read model: its generations, lag in each partition, what fails.
 
     Parameters
     ----------
     name
         The projection.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     session = Session(flags)
-    async with opened(session, app, database, read_only=True) as models:
+    async with opened(session, kept, read_only=True) as models:
         print_projection(session, await models.show(name))
 
 
@@ -148,8 +130,7 @@ async def pause(
     /,
     *,
     reason: str | None = None,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: ServerFlags = SERVER,
 ) -> None:
     """Let a read model stand still until it is resumed.
@@ -160,15 +141,11 @@ async def pause(
         The projection.
     reason
         Why: shown while it is paused, and in the audit stream.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     from gateway.who import who_am_i
 
     session = Session(flags)
-    async with opened(session, app, database) as models:
+    async with opened(session, kept) as models:
         done = await models.pause(name, who=who_am_i(), why=reason)
     session.show(done, f"{name} is paused; it goes on with: eventstore projections resume {name}")
 
@@ -179,8 +156,7 @@ async def resume(
     /,
     *,
     reason: str | None = None,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: ServerFlags = SERVER,
 ) -> None:
     """Let a paused read model go on.
@@ -191,15 +167,11 @@ async def resume(
         The projection.
     reason
         Why, for the audit stream.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     from gateway.who import who_am_i
 
     session = Session(flags)
-    async with opened(session, app, database) as models:
+    async with opened(session, kept) as models:
         done = await models.resume(name, who=who_am_i(), why=reason)
     behind = "" if done.live is None else f", {count(done.live.lag)} events behind"
     session.show(done, f"{name} goes on{behind}")
@@ -212,8 +184,7 @@ async def rebuild(
     *,
     wait: Switch = False,
     reason: str | None = None,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: ServerFlags = SERVER,
 ) -> None:
     """Build a read model anew, beside the one that is read.
@@ -226,13 +197,9 @@ async def rebuild(
         Until it is read. Ctrl-C leaves the rebuild running.
     reason
         Why, for the audit stream.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     session = Session(flags)
-    async with opened(session, app, database) as models:
+    async with opened(session, kept) as models:
         await rebuild_named(session, models, name, reason, wait=wait)
 
 
@@ -242,8 +209,7 @@ async def rollback(
     /,
     *,
     reason: str | None = None,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: ServerFlags = SERVER,
 ) -> None:
     """Have the generation read that was read before.
@@ -254,15 +220,11 @@ async def rollback(
         The projection.
     reason
         Why, for the audit stream.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     from gateway.who import who_am_i
 
     session = Session(flags)
-    async with opened(session, app, database) as models:
+    async with opened(session, kept) as models:
         done = await models.rollback(name, who=who_am_i(), why=reason)
     number = done.live.generation if done.live else 0
     session.show(done, f"generation {number} of {name} is read now")
@@ -276,8 +238,7 @@ async def drop(
     *,
     yes: Switch = False,
     reason: str | None = None,
-    app: Module = None,
-    database: Database = None,
+    kept: Kept = SETTINGS,
     flags: ServerFlags = SERVER,
 ) -> int:
     """Remove a generation that is not read.
@@ -292,15 +253,11 @@ async def drop(
         Do not ask.
     reason
         Why, for the audit stream.
-    app
-        A module whose projections may name a database of their own.
-    database
-        Another database than that of the settings, as a URL.
     """
     from gateway.who import who_am_i
 
     session = Session(flags)
-    async with opened(session, app, database) as models:
+    async with opened(session, kept) as models:
         found = await models.generation(name, generation)
         question = f"Drop generation {generation} of {name}? Its rows, of {count(found.done)} events, are gone."
         if not await confirmed(session, question, yes=yes):

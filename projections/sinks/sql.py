@@ -25,7 +25,7 @@ from projections.errors import ReadModelUnavailable
 from projections.generations import Generation, physical, standing
 from projections.sinks.sql_changes import Changes
 from projections.sinks.sql_engine import engine_of
-from projections.sinks.sql_tables import checkpoints, detached, generations, of_generation, own
+from projections.sinks.sql_tables import PART, checkpoints, detached, generations, of_generation, own
 from projections.sinks.sql_trouble import may_pass
 from projections.sinks.sql_views import quoted, show
 
@@ -34,7 +34,6 @@ _MAKING = 7_305_102_204
 DROPPED = "dropped"
 """A generation that is there no more: its number is not given again, for some may not know yet that it went."""
 _IS_THERE = generations.c.state != DROPPED
-_PARAMS = ("projection", "generation", "partition")
 
 
 class SqlSink:
@@ -277,11 +276,11 @@ def _said(error: Exception) -> str:
 
 
 def _key(part: Part) -> dict[str, Any]:
-    return {"projection": part.projection, "generation": part.generation, "partition": part.partition}
+    return dict(zip(PART, (part.projection, part.generation, part.partition), strict=True))
 
 
 def _of(table: sa.Table, *key: Any) -> list[Any]:
-    return [table.c[name] == value for name, value in zip(_PARAMS, key, strict=False)]
+    return [table.c[name] == value for name, value in zip(PART, key, strict=False)]
 
 
 def _checkpoint(row: Any, rows: Mapping[str, Row]) -> Checkpoint:

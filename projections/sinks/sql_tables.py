@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,12 +11,21 @@ from projections.generations import physical
 
 LONGEST, LONGEST_NAME = 63, 50
 """Bytes of a name in PostgreSQL, and of a table here."""
+GENERATION = ("projection", "generation")
+PART = (*GENERATION, "partition")
+"""The columns by which the rows of a generation are found, or of a part of one."""
+
+
+def _key(names: tuple[str, ...]) -> list[sa.Column[Any]]:
+    """The beginning of a primary key."""
+    return [sa.Column(name, sa.Text if name == "projection" else sa.Integer, primary_key=True) for name in names]
+
+
 own = sa.MetaData()
 generations = sa.Table(
     "eventstore_generations",
     own,
-    sa.Column("projection", sa.Text, primary_key=True),
-    sa.Column("generation", sa.Integer, primary_key=True),
+    *_key(GENERATION),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("begun_at", sa.BigInteger, nullable=False),
@@ -25,9 +35,7 @@ generations = sa.Table(
 checkpoints = sa.Table(
     "eventstore_checkpoints",
     own,
-    sa.Column("projection", sa.Text, primary_key=True),
-    sa.Column("generation", sa.Integer, primary_key=True),
-    sa.Column("partition", sa.Integer, primary_key=True),
+    *_key(PART),
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
@@ -37,9 +45,7 @@ checkpoints = sa.Table(
 detached = sa.Table(
     "eventstore_detached",
     own,
-    sa.Column("projection", sa.Text, primary_key=True),
-    sa.Column("generation", sa.Integer, primary_key=True),
-    sa.Column("partition", sa.Integer, primary_key=True),
+    *_key(PART),
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("packed", sa.Text, nullable=False),
 )

@@ -12,6 +12,7 @@ from gateway.cli.manners.inputs import types_of
 from gateway.cli.manners.interrupt import Interrupted, Stop, stopping_on_signals
 from gateway.cli.manners.session import Session, count
 from gateway.cli.manners.text import paint, safe
+from gateway.cli.manners.where_kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,16 +28,17 @@ _MARKS = {"added": ("+", "good"), "removed": ("-", "bad"), "changed": ("~", None
 
 
 @asynccontextmanager
-async def opened(
-    session: Session, app: str | None, database: str | None, *, read_only: bool = False
-) -> "AsyncIterator[ReadModels]":
+async def opened(session: Session, kept: Kept, *, read_only: bool = False) -> "AsyncIterator[ReadModels]":
     """Read models, as the flags say. Raises BadRequest where what they need is not installed."""
     from gateway.modules import need_databases
 
     need_databases()
     from gateway.projections import read_models
 
-    async with session.store(read_only=read_only) as store, read_models(store, database=database, app=app) as models:
+    async with (
+        session.store(read_only=read_only) as store,
+        read_models(store, database=kept.database, app=kept.app) as models,
+    ):
         yield models
 
 
