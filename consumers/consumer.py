@@ -16,7 +16,7 @@ from consumers import retry as policies
 from consumers.checks import duration, flag, refused, whole
 from consumers.errors import InvalidConsumer
 from consumers.group_name import group_name
-from consumers.handlers import Handler, OnReplay, handler_of, refuse_two_for_one
+from consumers.handlers import Handler, OnReplay, handler_of, refuse_two_for_one, structs_of
 from consumers.middleware import Hooks, checked_middleware, hooks_of
 from consumers.rate import Rate, parse_rate
 from consumers.retry import Policy, Rules
@@ -134,7 +134,7 @@ class Consumer(Struct, frozen=True, eq=False):
     @property
     def types(self) -> tuple[type[Struct], ...]:
         """The Structs of the events that it takes: what a store must know to read them."""
-        return tuple(kind.struct for handler in self._handlers for kind in handler.types)
+        return structs_of(self._handlers)
 
     @property
     def hooks(self) -> Hooks:

@@ -81,6 +81,11 @@ def further(parameters: Iterable[inspect.Parameter], context: type, name: str) -
     return contexts[0] if contexts else None, tuple(resources)
 
 
+def structs_of(handlers: Iterable[Handler]) -> tuple[type[Struct], ...]:
+    """The events that are taken."""
+    return tuple(kind.struct for handler in handlers for kind in handler.types)
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """As messages call it."""
     name = getattr(_plain(function), "__qualname__", None) or repr(function)

@@ -20,7 +20,7 @@ from consumers import retry as policies
 from consumers.checks import duration, refused, whole
 from consumers.consumer import Consumer, categories_of, group
 from consumers.errors import InvalidConsumer
-from consumers.handlers import Handler, handler_of, refuse_two_for_one
+from consumers.handlers import Handler, handler_of, refuse_two_for_one, structs_of
 from consumers.retry import Policy, Rules
 from eventstore.errors import InvalidRequest
 from eventstore.names import plain_name
@@ -89,7 +89,7 @@ class Projection(Struct, frozen=True, eq=False):
 
     @property
     def types(self) -> tuple[type[Struct], ...]:
-        return tuple(kind.struct for handler in self._handlers for kind in handler.types)
+        return structs_of(self._handlers)
 
     @property
     def tables(self) -> tuple[str, ...]:

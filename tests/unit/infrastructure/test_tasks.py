@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from infrastructure.errors import Unavailable
-from infrastructure.tasks import owned_tasks, to_the_end
+from infrastructure.tasks import owned_tasks, to_the_end, unless
 
 pytestmark = pytest.mark.anyio
 
@@ -116,3 +116,27 @@ async def test_what_such_a_call_returns_or_raises_is_the_callers() -> None:
     assert await to_the_end(answer) == 7
     with pytest.raises(KeyError, match="call"):
         await to_the_end(fail)
+
+
+async def test_a_call_is_broken_off_by_its_event_and_else_returns_or_raises() -> None:
+    event, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def answer() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 1
+
+    async def fail() -> int:
+        raise LookupError
+
+    assert await unless(event, answer()) == 1
+    with pytest.raises(LookupError):
+        await unless(event, fail())
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await unless(event, wait()) is None
+    assert ended.is_set()
