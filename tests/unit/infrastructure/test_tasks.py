@@ -121,11 +121,12 @@ async def test_what_such_a_call_returns_or_raises_is_the_callers() -> None:
 async def test_a_call_is_broken_off_by_its_event_and_else_returns_or_raises() -> None:
     event, ended = asyncio.Event(), asyncio.Event()
 
-    async def wait() -> None:
+    async def wait() -> int:
         try:
             await anyio.sleep_forever()
         finally:
             ended.set()
+        return 1
 
     async def answer() -> int:
         await anyio.lowlevel.checkpoint()
