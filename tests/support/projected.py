@@ -15,7 +15,7 @@ from eventstore import EventStore, RecordedEvent
 from projections import Projection, ReadModel, Rows, projection, sql
 from projections.generations import Generation
 from projections.home import home_of
-from projections.rows import ADD
+from projections.rows import ADD, EXECUTE
 from projections.sinks.sql import SqlSink
 from projections.status import GenerationShape, describe_projection
 from projections.truth import InSink
@@ -114,6 +114,24 @@ async def until_caught_up(store: EventStore, count: Projection, number: int) -> 
                 return
 
 
+def begun(sink: SqlSink, name: str = "counts", version: int = 1) -> Generation:
+    """A generation of the tables of a sink, made ready."""
+    tables = tuple(table.name for table in sink.tables)
+    generation = sink.begin(Generation(name, version, tables=tables), again=True)
+    sink.prepare(generation)
+    return generation
+
+
+def added(name: object, **amounts: object) -> Effect:
+    """To a row of `totals`."""
+    return Effect(ADD, "totals", ((("name",), tuple(amounts)), (name, *amounts.values())))
+
+
+def slip(statement: object) -> Effect:
+    """A statement of one's own, which may be none."""
+    return Effect(EXECUTE, "", (statement, {}))
+
+
 class ByHand:
     """A generation of `counting`, moved step by step, as a worker that has one partition does."""
 
@@ -139,9 +157,8 @@ class ByHand:
     def call(self, position: int, **more: Any) -> Commit:
         """The next commit, up to a position, which adds 1 to `all`."""
         self._number += 1
-        added = Effect(ADD, "totals", ((("name",), ("events",)), ("all", 1)))
         place = self.token.epoch, position
-        return Commit(self.token, self._number, place, **{"effects": (added,), **more})
+        return Commit(self.token, self._number, place, **{"effects": (added("all", events=1),), **more})
 
     async def commit(self, call: Commit) -> None:
         await self.truth.commit(self.store.log, self.keys, call)

@@ -15,53 +15,24 @@ from eventstore.jobs import WrongState
 from projections import sql
 from projections.checkpoint import BadChange, Part, Step
 from projections.errors import ReadModelUnavailable
-from projections.generations import Generation
-from projections.rows import ADD, EXECUTE, PUT
+from projections.rows import PUT
 from projections.sinks.sql import SqlSink
 from tests.support.postgres import Postgres
-from tests.support.projected import totals
+from tests.support.projected import added, begun, slip, totals
 from tests.support.servers import tries
 
 pytestmark = pytest.mark.anyio
 PART = Part("counts", 1, 0)
 
 
-@pytest.fixture
-def opened(database: str) -> Iterator[Callable[..., SqlSink]]:
-    """Sinks of the same database, as several processes have them."""
-    sinks: list[SqlSink] = []
-
-    def open_one(*tables: sa.Table) -> SqlSink:
-        sinks.append(SqlSink(database, tables or (totals,)))
-        return sinks[-1]
-
-    yield open_one
-    for each in sinks:
-        each.close()
-
-
-def _begun(sink: SqlSink, name: str = "counts", version: int = 1) -> Generation:
-    begun = sink.begin(Generation(name, version, tables=tuple(table.name for table in sink.tables)), again=True)
-    sink.prepare(begun)
-    return begun
-
-
-def _added(name: object, **amounts: object) -> Effect:
-    return Effect(ADD, "totals", ((("name",), tuple(amounts)), (name, *amounts.values())))
-
-
-def _slip(statement: object) -> Effect:
-    return Effect(EXECUTE, "", (statement, {}))
-
-
 REFUSED = {
-    "nothing is added to": [_added("a", events=None), _added("a", events=1)],
-    "a key that is a dict": [_added({"a": 1}, events=1)],
-    "a number that is too large": [_added("a", events=2**70)],
-    "text that is none": [_added("\ud800", events=1)],
-    "a slip in SQL": [_slip(sa.text("UPDAT totals"))],
-    "no statement at all": [_slip("UPDATE totals SET events = 1")],
-    "an object": [_added("a", events=object())],
+    "nothing is added to": [added("a", events=None), added("a", events=1)],
+    "a key that is a dict": [added({"a": 1}, events=1)],
+    "a number that is too large": [added("a", events=2**70)],
+    "text that is none": [added("\ud800", events=1)],
+    "a slip in SQL": [slip(sa.text("UPDAT totals"))],
+    "no statement at all": [slip("UPDATE totals SET events = 1")],
+    "an object": [added("a", events=object())],
 }
 
 
@@ -69,19 +40,19 @@ REFUSED = {
 def test_what_no_repetition_mends_is_told_of_its_change(opened: Callable[..., SqlSink], changes: list[Effect]) -> None:
     """Each ended the worker by an error that nobody expected, or was repeated for ever."""
     sink = opened()
-    _begun(sink)
+    begun(sink)
     sink.claim(PART, 1)
     with pytest.raises(BadChange) as raised:
-        sink.apply(PART, Step(1, 1, (1, 1), "", {}), [_added("good", events=1), *changes])
+        sink.apply(PART, Step(1, 1, (1, 1), "", {}), [added("good", events=1), *changes])
     assert raised.value.index >= 1
-    sink.apply(PART, Step(1, 1, (1, 1), "", {}), [_added("good", events=1)])
+    sink.apply(PART, Step(1, 1, (1, 1), "", {}), [added("good", events=1)])
     assert [row["events"] for row in sink.read(sa.select(sink.of(1)["totals"]))] == [1]
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # SQLite takes any
 def test_a_key_that_no_index_takes_is_told_of_its_change(opened: Callable[..., SqlSink], database: str) -> None:
     sink = opened()
-    _begun(sink)
+    begun(sink)
     sink.claim(PART, 1)
     key = "".join(chr(33 + i * i % 89) + chr(33 + i * 7 % 83) for i in range(40_000))
     with pytest.raises(BadChange):
@@ -93,10 +64,10 @@ def test_a_key_that_no_index_takes_is_told_of_its_change(opened: Callable[..., S
 
 def test_a_table_is_of_one_projection(opened: Callable[..., SqlSink]) -> None:
     """Both wrote into the same rows, each of which counted twice."""
-    _begun(opened(), "counts")
+    begun(opened(), "counts")
     with pytest.raises(InvalidRequest, match="belongs to the projection counts"):
-        _begun(opened(), "others")
-    _begun(opened(), "counts", version=2)
+        begun(opened(), "others")
+    begun(opened(), "counts", version=2)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +83,7 @@ def test_any_other_name_will_do(opened: Callable[..., SqlSink], name: str) -> No
     table = _table(name, sa.Column("c" * 30, sa.Integer, index=True), sa.Column("or%der x(:", sa.Integer))
     sink = opened(*sql(table).tables)
     for number in (1, 2):
-        _begun(sink)
+        begun(sink)
         part = Part("counts", number, 0)
         sink.claim(part, 1)
         sink.apply(part, Step(1, 1, (1, 1), "", {}), [Effect(PUT, name, (("name", "or%der x(:"), ("x", 5)))])
@@ -124,7 +95,7 @@ def test_a_table_that_is_in_the_way_is_told(opened: Callable[..., SqlSink]) -> N
     """On PostgreSQL it ended the worker."""
     sink = opened()
     _run(sink, "CREATE TABLE totals (name TEXT)")
-    _begun(sink)
+    begun(sink)
     with pytest.raises(ReadModelUnavailable, match="there is a table totals"):
         sink.switch("counts", 1)
     _run(sink, "DROP TABLE totals")
@@ -139,7 +110,7 @@ def test_an_enumeration_may_grow(opened: Callable[..., SqlSink]) -> None:
     for version, kinds in enumerate((["x"], ["x", "y"]), 1):
         table = _table("totals", sa.Column("kind", sa.Enum(*kinds, name="kind_of", native_enum=False)))
         sink = opened(*sql(table).tables)
-        _begun(sink, version=version)
+        begun(sink, version=version)
         part = Part("counts", version, 0)
         sink.claim(part, 1)
         sink.apply(part, Step(1, 1, (1, 1), "", {}), [Effect(PUT, "totals", (("name", "kind"), ("a", kinds[-1])))])
@@ -153,9 +124,9 @@ def test_an_enumeration_may_grow(opened: Callable[..., SqlSink]) -> None:
 def test_a_table_that_a_newer_version_has_not_goes_with_its_view(opened: Callable[..., SqlSink]) -> None:
     """PostgreSQL never dropped it, SQLite left a view of nothing."""
     old, new = opened(_table("totals"), _table("extra")), opened(_table("totals"))
-    _begun(old)
+    begun(old)
     old.switch("counts", 1)
-    _begun(new, version=2)
+    begun(new, version=2)
     new.switch("counts", 2)
     assert "extra" not in _names(new)
     old.switch("counts", 1)
@@ -168,7 +139,7 @@ def test_a_table_that_a_newer_version_has_not_goes_with_its_view(opened: Callabl
 def test_what_is_read_is_not_dropped(opened: Callable[..., SqlSink]) -> None:
     """It may have become so since somebody looked."""
     sink = opened()
-    _begun(sink)
+    begun(sink)
     sink.switch("counts", 1)
     with pytest.raises(WrongState):
         sink.drop("counts", 1)
@@ -187,7 +158,7 @@ async def test_of_two_switches_at_once_one_stands(on_postgres: SqlSink) -> None:
     """Both were live: a query waited for one, and read the other."""
     sink = on_postgres
     for version in (1, 2, 3):
-        _begun(sink, version=version)
+        begun(sink, version=version)
     sink.switch("counts", 1)
     stands, go_on = ThreadEvent(), ThreadEvent()
 
@@ -214,10 +185,10 @@ async def test_of_two_switches_at_once_one_stands(on_postgres: SqlSink) -> None:
 
 def test_who_may_read_and_what_is_made_of_it_outlives_a_switch(on_postgres: SqlSink) -> None:
     sink = on_postgres
-    _begun(sink)
+    begun(sink)
     sink.switch("counts", 1)
     _run(sink, "CREATE VIEW mine AS SELECT * FROM totals", "GRANT SELECT ON totals TO pg_monitor")
-    _begun(sink)
+    begun(sink)
     sink.switch("counts", 2)
     allowed = sink.read(sa.text("SELECT has_table_privilege('pg_monitor', 'totals', 'SELECT') AS it"))
     assert (allowed, sink.read(sa.text("SELECT * FROM mine"))) == ([{"it": True}], [])
@@ -225,12 +196,12 @@ def test_who_may_read_and_what_is_made_of_it_outlives_a_switch(on_postgres: SqlS
 
 def test_a_view_that_is_in_the_way_of_other_columns_is_told(on_postgres: SqlSink) -> None:
     sink = on_postgres
-    _begun(sink)
+    begun(sink)
     sink.switch("counts", 1)
     _run(sink, "CREATE VIEW mine AS SELECT * FROM totals")
     newer = SqlSink(sink._engine.url.render_as_string(hide_password=False), (_table("totals"),))
     try:
-        _begun(newer, version=2)
+        begun(newer, version=2)
         with pytest.raises(ReadModelUnavailable, match="other views are made of totals"):
             newer.switch("counts", 2)
         _run(sink, "DROP VIEW mine")
@@ -243,13 +214,13 @@ def test_a_view_that_is_in_the_way_of_other_columns_is_told(on_postgres: SqlSink
 def test_a_reader_of_before_reads_other_columns_after_a_switch(on_postgres: SqlSink) -> None:
     """A plan that the server kept was refused once."""
     sink = on_postgres
-    _begun(sink)
+    begun(sink)
     sink.switch("counts", 1)
     for _ in range(10):  # until it is kept
         sink.read(sa.text("SELECT * FROM totals"))
     newer = SqlSink(sink._engine.url.render_as_string(hide_password=False), (_table("totals"),))
     try:
-        _begun(newer, version=2)
+        begun(newer, version=2)
         newer.switch("counts", 2)
     finally:
         newer.close()
@@ -259,7 +230,7 @@ def test_a_reader_of_before_reads_other_columns_after_a_switch(on_postgres: SqlS
 def test_a_server_that_takes_no_writes_and_a_pool_that_is_empty_may_pass(on_postgres: SqlSink) -> None:
     """A standby, before it is promoted. Either ended the worker."""
     sink = on_postgres
-    _begun(sink)
+    begun(sink)
     sink.claim(PART, 1)
     sink._engine.pool._timeout = 0.05  # type: ignore[attr-defined]
     connections = [sink._engine.connect() for _ in range(15)]

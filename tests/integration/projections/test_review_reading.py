@@ -1,6 +1,6 @@
 """What a hostile reader of the code has found about reading, streams that fail and generations: each was wrong once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -19,48 +19,29 @@ from consumers.worker import Worker
 from eventstore.envelope import Metadata, Receipt, RecordedEvent
 from projections import ProjectionNotFound, ReadModel, ReadModelBehind
 from projections.checkpoint import Part, Step
-from projections.generations import Generation
 from projections.home import home_of
 from projections.operate import rebuild
-from projections.rows import ADD, EXECUTE, PUT
+from projections.rows import PUT
 from projections.runner import Runner
 from projections.sinks.sql import SqlSink
 from tests.support.logs import fill
-from tests.support.projected import ByHand, counting, fold, totals, until_caught_up, until_read, until_rows
+from tests.support.projected import (
+    ByHand,
+    added,
+    begun,
+    counting,
+    fold,
+    totals,
+    until_caught_up,
+    until_read,
+    until_rows,
+)
 from tests.support.running import running
 from tests.support.servers import Server, tries
 from tests.support.stores import Noted, open_store
 
 pytestmark = pytest.mark.anyio
 PART = Part("counts", 1, 0)
-
-
-@pytest.fixture
-def opened(database: str) -> Iterator[Callable[..., SqlSink]]:
-    """Sinks of the same database, as several processes have them."""
-    sinks: list[SqlSink] = []
-
-    def open_one(*tables: sa.Table) -> SqlSink:
-        sinks.append(SqlSink(database, tables or (totals,)))
-        return sinks[-1]
-
-    yield open_one
-    for each in sinks:
-        each.close()
-
-
-def _begun(sink: SqlSink, name: str = "counts", version: int = 1) -> Generation:
-    begun = sink.begin(Generation(name, version, tables=tuple(table.name for table in sink.tables)), again=True)
-    sink.prepare(begun)
-    return begun
-
-
-def _added(name: object, **amounts: object) -> Effect:
-    return Effect(ADD, "totals", ((("name",), tuple(amounts)), (name, *amounts.values())))
-
-
-def _slip(statement: object) -> Effect:
-    return Effect(EXECUTE, "", (statement, {}))
 
 
 # ---- reading ----
@@ -72,12 +53,12 @@ async def test_what_was_waited_for_is_in_the_generation_that_is_read(
     """It was looked for in one, and read of another that was switched to in between, and was behind."""
     sink, other = opened(), opened()
     for number in (1, 2):
-        _begun(sink)
+        begun(sink)
         part = Part("counts", number, 0)
         sink.claim(part, 1)
         sink.switch("counts", number)
     sink.switch("counts", 1)
-    sink.apply(PART, Step(1, 1, (1, 5), "", {}), [_added("a", events=1)])
+    sink.apply(PART, Step(1, 1, (1, 5), "", {}), [added("a", events=1)])
 
     def switch(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
         if "-- mine" in statement:
@@ -96,7 +77,7 @@ async def test_what_was_waited_for_is_in_the_generation_that_is_read(
 async def test_of_two_that_are_waited_for_both_are_in_one_generation(opened: Callable[..., SqlSink]) -> None:
     sink, other = opened(), opened()
     for number in (1, 2):
-        _begun(sink)
+        begun(sink)
         for partition in (0, 1):
             sink.claim(Part("counts", number, partition), 1)
         sink.switch("counts", number)
@@ -132,7 +113,7 @@ async def test_a_stream_that_leaves_again_with_the_same_row_keeps_it(
     """The row went, as it was to when the stream had come back, and its event was never applied."""
     async with open_store(server, partitions=1) as store:
         await fill(store, "order-1", 20)
-        mine = ByHand(store, opened(), _begun(opened()))
+        mine = ByHand(store, opened(), begun(opened()))
         await ensure_group(store.log, mine.generation.group, parse_start("earliest"))
         await mine.take("ann")
         await mine.claim()
@@ -200,7 +181,7 @@ async def test_a_lower_version_that_comes_late_is_not_read(server: Server, datab
     [
         [Effect(PUT, "totals", (("name", "page"), ("a", "x" * 20_000)))],
         [Effect(PUT, "totals", (("name", "page"), ("a", {"lines": ["x" * 20_000]})))],
-        [_added("a", events=1)] * 100,
+        [added("a", events=1)] * 100,
     ],
 )
 def test_changes_count_by_their_bytes(changes: list[Effect]) -> None:
