@@ -34,10 +34,15 @@ class Here:
 def in_this_process(
     cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Here]:
-    """In the folder of `cli` and with its environment."""
+    """In the folder of `cli` and with its environment. What was imported from there is forgotten in the end: the next
+    test may have a module of the same name."""
     for name, value in cli.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(cli.folder)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "path", [*sys.path])
     yield Here(capsys)
     structlog.reset_defaults()
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(f"{cli.folder}/"):
+            del sys.modules[name]

@@ -8,6 +8,7 @@ import anyio.from_thread
 import pytest
 
 from tests.support.command import Command
+from tests.support.here import Here, in_this_process
 from tests.support.servers import Server, redis_server
 
 
@@ -28,6 +29,13 @@ def cli(server: Server, tmp_path: Path) -> Iterator[Command]:
     keys = server.admin("KEYS", "*")
     server.admin("FLUSHALL")
     assert [key for key in keys if not key.startswith(prefix.encode() + b":")] == []
+
+
+@pytest.fixture
+def here(cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """As `cli`, but in the process of the test."""
+    with in_this_process(cli, monkeypatch, capsys) as here:
+        yield here
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """dlq: what an operator sees of dead letters, and does with them."""
 
-import io
 import json
 import re
 import shlex
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-import structlog
 
 from consumers.dead_letters import Where
 from eventstore import EventStore
 from gateway import letters
 from gateway.cli.main import run
 from infrastructure.settings import LogSettings, Settings
-from tests.support.command import Command, Result, Terminal, interrupt, wait_until
+from tests.support.command import Command, Terminal, interrupt, wait_until
+from tests.support.here import Here
 from tests.support.letters import Placed, Shop, listed, park
 from tests.support.running import running
 from tests.support.servers import Server, until
@@ -43,34 +41,6 @@ def left(cli: Command, server: Server, *, retrying: bool = False) -> set[str]:
             return {each.stream for each in await listed(store, retrying=retrying)}
 
     return anyio.run(look)
-
-
-class Here:
-    """Runs commands as Command does, but in this process: in a fifth of the time."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def run(self, *arguments: str) -> Result:
-        self._capsys.readouterr()
-        code = run(list(arguments))
-        shown = self._capsys.readouterr()
-        return Result(code, shown.out, shown.err)
-
-    def ok(self, *arguments: str) -> Result:
-        done = self.run(*arguments)
-        assert done.code == 0, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
-        return done
-
-
-@pytest.fixture
-def here(cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
-    for name, value in cli.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(cli.folder)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    yield Here(capsys)
-    structlog.reset_defaults()
 
 
 Letters = Callable[..., None]

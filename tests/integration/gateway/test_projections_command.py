@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from gateway.cli.names import projection_names
 from tests.support.command import Command, Terminal, interrupt, wait_for_line, wait_until
-from tests.support.here import Here, in_this_process
+from tests.support.here import Here
 from tests.support.postgres import postgres_server
 
 SHOP = """
@@ -52,10 +52,9 @@ ALL = {"order-totals": 1, "orders": 1, "counter": 1}
 
 
 @pytest.fixture
-def here(cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+def here(here: Here, cli: Command) -> Here:
     (cli.folder / "shop.py").write_text(SHOP)
-    with in_this_process(cli, monkeypatch, capsys) as here:
-        yield here
+    return here
 
 
 @pytest.fixture

@@ -1,22 +1,18 @@
 """replay and replays: what an operator plans, runs, follows and takes back."""
 
-import io
 import re
 import shlex
-import sys
-from collections.abc import Iterator
 
 import anyio
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from consumers import replay
 from consumers.membership import Members, new_member
 from eventstore import EventStore
-from gateway.cli.main import run
 from infrastructure.settings import LogSettings, Settings
-from tests.support.command import Command, Result, Terminal
+from tests.support.command import Command, Terminal
+from tests.support.here import Here
 from tests.support.replays import Seen, until_lag_is, until_over
 from tests.support.running import running
 from tests.support.servers import Server
@@ -25,36 +21,11 @@ from tests.support.stores import Noted
 EVENTS = 10
 
 
-class Here:
-    """Runs commands as Command does, but in this process: in a fifth of the time."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def run(self, *arguments: str) -> Result:
-        self._capsys.readouterr()
-        code = run(list(arguments))
-        shown = self._capsys.readouterr()
-        return Result(code, shown.out, shown.err)
-
-    def ok(self, *arguments: str) -> Result:
-        done = self.run(*arguments)
-        assert done.code == 0, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
-        return done
-
-
 @pytest.fixture
-def here(
-    cli: Command, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Here]:
+def here(here: Here, cli: Command, server: Server) -> Here:
     """With a group `mailer` that has handled ten events of each of four streams."""
-    for name, value in cli.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(cli.folder)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
     anyio.run(_handle_all, cli, server)
-    yield Here(capsys)
-    structlog.reset_defaults()
+    return here
 
 
 def settings_of(cli: Command, server: Server) -> Settings:

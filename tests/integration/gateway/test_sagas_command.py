@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.names import saga_names, saga_types
 from tests.support.command import Command, Terminal, interrupt, wait_for_line, wait_until
-from tests.support.here import Here, in_this_process
+from tests.support.here import Here
 
 SHOP = """
 from pathlib import Path
@@ -56,10 +56,9 @@ STUCK = "saga-payment-bad-1"
 
 
 @pytest.fixture
-def here(cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+def here(here: Here, cli: Command) -> Here:
     (cli.folder / "shop.py").write_text(SHOP)
-    with in_this_process(cli, monkeypatch, capsys) as here:
-        yield here
+    return here
 
 
 @pytest.fixture

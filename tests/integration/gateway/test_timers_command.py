@@ -1,16 +1,12 @@
 """publish --at and --after, and timers: events that wait for their time, from the command line."""
 
-import io
-import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-import structlog
 
-from gateway.cli.main import run
-from tests.support.command import Command, Result, interrupt, wait_for_line, wait_until
+from tests.support.command import Command, interrupt, wait_for_line, wait_until
+from tests.support.here import Here
 
 SHOP = """
 from msgspec import Struct
@@ -24,32 +20,6 @@ async def charge(event: OrderPlaced) -> None:
     print("charged", event.total, flush=True)
 """
 FAR = "2096-01-01T00:00:00Z"
-
-
-class Here:
-    """The command in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def run(self, *words: str) -> Result:
-        self._capsys.readouterr()
-        return Result(run(list(words)), *self._capsys.readouterr())
-
-    def ok(self, *words: str) -> Result:
-        done = self.run(*words)
-        assert done.code == 0, done.err
-        return done
-
-
-@pytest.fixture
-def here(cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
-    for name, value in cli.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(cli.folder)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    yield Here(capsys)
-    structlog.reset_defaults()
 
 
 def test_what_is_published_for_later_reaches_handlers_while_work_runs(cli: Command) -> None:
